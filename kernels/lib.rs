@@ -1,0 +1,1 @@
+//! Fused masked-GEMM kernels of late-fast.

@@ -1,0 +1,1 @@
+//! late-fast: single-cell RNA-seq imputation at atlas scale.

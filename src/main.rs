@@ -1,0 +1,2 @@
+//! The `late-fast` command.
+fn main() {}
