@@ -1,0 +1,1 @@
+//! What every HDF5 reader and writer here shares: opening, attributes, strings, raw chunks.

@@ -1,0 +1,110 @@
+//! Input files: told apart by content, validated while streaming, read as compressed rows plus axes.
+
+use std::path::{Path, PathBuf};
+
+use crate::error::Result;
+use crate::matrix::{Axis, Major, RowBlock};
+
+/// What to read out of a file that holds more than one matrix.
+#[derive(Clone, Debug, Default)]
+pub struct ReadOptions {
+    /// 10x: keep only this genome's genes (`--genome`); for a v2 file with several groups, `all` merges them.
+    pub genome: Option<String>,
+    /// h5ad: read `layers/<name>` instead of `X` (`--layer`).
+    pub layer: Option<String>,
+    /// h5ad: read `raw/X` with `raw/var` (`--use-raw`).
+    pub use_raw: bool,
+}
+
+/// A matrix in a file, ready to be streamed.
+///
+/// Opening reads the axes and checks everything that can be checked without reading the entries;
+/// [`Source::for_each_block`] checks the entries.
+pub trait Source: Send + Sync {
+    /// The file.
+    fn path(&self) -> &Path;
+    /// The layout, for people: "10x HDF5 v3", "AnnData h5ad (CSR X)", ...
+    fn layout(&self) -> String;
+    /// Which axis a compressed row of the file stands for.
+    fn major(&self) -> Major;
+    /// The cells.
+    fn cells(&self) -> &Axis;
+    /// The genes, after feature-type and genome filtering.
+    fn genes(&self) -> &Axis;
+    /// Entries as declared by the file (an upper bound of what is streamed); for a dense matrix, of all cells.
+    fn declared_nnz(&self) -> u64;
+    /// Things the user should know, such as dropped feature types or repeated names.
+    fn notes(&self) -> &[String];
+    /// Streams the matrix once in major order, in blocks of bounded size, and counts what it met.
+    /// Every row comes, also empty ones. Stops at the first error, of the file or of `consume`.
+    fn for_each_block(&self, consume: &mut dyn FnMut(RowBlock) -> Result<()>) -> Result<Tally>;
+    /// Where the entries lie in the file when they can be mapped as they are: contiguous,
+    /// uncompressed, little-endian, and neither filtered nor merged on reading.
+    fn in_place(&self) -> Option<InPlace>;
+}
+
+/// What one pass over the entries met.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Tally {
+    /// Entries streamed.
+    pub nnz: u64,
+    /// Stored zeros that were left out.
+    pub explicit_zeros: u64,
+    /// Repeated (row, column) entries that were summed.
+    pub merged_duplicates: u64,
+    /// Rows whose indices had to be sorted.
+    pub unsorted_rows: u64,
+}
+
+/// Byte ranges of a compressed matrix inside its file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InPlace {
+    /// The file to map.
+    pub path: PathBuf,
+    /// The row offsets.
+    pub indptr: RawArray,
+    /// The positions on the minor axis.
+    pub indices: RawArray,
+    /// The entries.
+    pub data: RawArray,
+}
+
+/// A contiguous little-endian array in a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RawArray {
+    /// Offset of the first byte.
+    pub offset: u64,
+    /// Number of elements.
+    pub len: u64,
+    /// Element type.
+    pub dtype: Dtype,
+}
+
+/// Element types of numeric arrays in files, little-endian unless the reader swaps them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Dtype {
+    I8,
+    I16,
+    I32,
+    I64,
+    U8,
+    U16,
+    U32,
+    U64,
+    F16,
+    F32,
+    F64,
+}
+
+impl Dtype {
+    /// Bytes of one element.
+    pub fn size(self) -> usize {
+        match self {
+            Self::I8 | Self::U8 => 1,
+            Self::I16 | Self::U16 | Self::F16 => 2,
+            Self::I32 | Self::U32 | Self::F32 => 4,
+            Self::I64 | Self::U64 | Self::F64 => 8,
+        }
+    }
+}
