@@ -1,0 +1,97 @@
+//! Outputs appear under their final name only when they are complete and on disk.
+
+use std::fs::{File, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use crate::error::{Error, Result};
+
+/// Unfinished outputs carry this suffix.
+const SUFFIX: &str = ".tmp";
+
+/// Lets `write` fill a temporary file beside `path`, syncs it to disk and renames it to `path`.
+/// On any error the temporary file is removed and whatever stands at `path` stays untouched.
+///
+/// # Errors
+/// [`Error::Exists`] when `path` exists and `force` is off; else those of `write` and of the system.
+pub fn write_atomically<T>(path: &Path, force: bool, write: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
+    refuse_existing(path, force)?;
+    let dir = parent(path);
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let temporary = tempfile::Builder::new()
+        .prefix(&format!(".{name}."))
+        .suffix(SUFFIX)
+        .permissions(Permissions::from_mode(0o666)) // the umask applies, as for any new file
+        .tempfile_in(dir)
+        .map_err(|e| Error::io(path, "create", e))?;
+    let result = write(temporary.path())?;
+    File::open(temporary.path()).and_then(|f| f.sync_all()).map_err(|e| Error::io(path, "write", e))?;
+    let renamed =
+        if force { temporary.persist(path) } else { temporary.persist_noclobber(path) };
+    renamed.map_err(|e| match e.error.kind() {
+        std::io::ErrorKind::AlreadyExists => Error::Exists { path: path.to_owned() },
+        _ => Error::io(path, "rename the finished file to", e.error),
+    })?;
+    File::open(dir).and_then(|f| f.sync_all()).map_err(|e| Error::io(dir, "sync the directory", e))?;
+    Ok(result)
+}
+
+/// Refuses an output that is in the way, before any work is done for it.
+///
+/// # Errors
+/// [`Error::Exists`] when `path` exists and `force` is off.
+pub fn refuse_existing(path: &Path, force: bool) -> Result<()> {
+    if !force && path.symlink_metadata().is_ok() {
+        return Err(Error::Exists { path: path.to_owned() });
+    }
+    Ok(())
+}
+
+/// The directory `path` lies in.
+pub fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(dir) if !dir.as_os_str().is_empty() => dir,
+        _ => Path::new("."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(dir: &Path) -> Vec<String> {
+        let mut names: Vec<_> =
+            std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_failed_write_leaves_the_old_file_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("out");
+        std::fs::write(&path, "old").unwrap();
+        let failed = write_atomically(&path, true, |temporary| {
+            std::fs::write(temporary, "half").unwrap();
+            Err::<(), _>(Error::Exists { path: temporary.to_owned() })
+        });
+        assert!(failed.is_err());
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "old");
+        assert_eq!(names(dir.path()), ["out"]);
+    }
+
+    #[test]
+    fn overwriting_needs_force() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("out");
+        let write = |text: &'static str| {
+            move |temporary: &Path| std::fs::write(temporary, text).map_err(|e| Error::io(temporary, "write", e))
+        };
+        write_atomically(&path, false, write("one")).unwrap();
+        assert!(matches!(write_atomically(&path, false, write("two")), Err(Error::Exists { .. })));
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "one");
+        write_atomically(&path, true, write("two")).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "two");
+        assert_eq!(names(dir.path()), ["out"]);
+    }
+}

@@ -1,0 +1,161 @@
+//! Validated settings of a run, with every default and limit. Plain data: written into model files.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::matrix::Major;
+use crate::minibatch::Transform;
+
+/// How to train.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrainConfig {
+    /// What a sample is: with genes as features a sample is a cell.
+    pub samples: Major,
+    /// Widths of the hidden layers up to the latent one.
+    pub hidden: Vec<usize>,
+    /// Dropout rate of the input.
+    pub dropout_in: f32,
+    /// Dropout rate of every hidden layer.
+    pub dropout_hidden: f32,
+    /// Adam's learning rate.
+    pub learning_rate: f32,
+    /// Samples in a minibatch.
+    pub batch_size: usize,
+    /// Most epochs to train.
+    pub epochs: u64,
+    /// Epochs without a better validation error before training stops.
+    pub patience: u64,
+    /// Which entries the loss counts.
+    pub loss: Loss,
+    /// What the masked loss is divided by.
+    pub loss_norm: LossNorm,
+    /// Scale of the values the network learns.
+    pub transform: Transform,
+    /// What training is validated on.
+    pub validation: Validation,
+    /// Seed of everything random.
+    pub seed: u64,
+}
+
+/// Which entries the loss counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Loss {
+    /// observed (non-zero) entries only: LATE
+    MaskedMse,
+    /// every entry, zeros included: the plain autoencoder
+    Mse,
+}
+
+/// What the masked loss is divided by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum LossNorm {
+    /// the observed entries of the minibatch
+    Nonzero,
+    /// all entries of the minibatch, the original's scale
+    All,
+}
+
+/// What training is validated on.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "by")]
+pub enum Validation {
+    /// A share of the observed entries is hidden and scored; all samples train.
+    Entries {
+        /// The share.
+        holdout: f64,
+    },
+    /// Some samples are kept apart: shares of training, validation and test samples.
+    Samples {
+        /// The shares.
+        split: [f64; 3],
+    },
+}
+
+impl Default for TrainConfig {
+    fn default() -> Self {
+        Self {
+            samples: Major::Cells,
+            hidden: vec![800, 400],
+            dropout_in: 0.2,
+            dropout_hidden: 0.5,
+            learning_rate: 3e-4,
+            batch_size: 256,
+            epochs: 500,
+            patience: 50,
+            loss: Loss::MaskedMse,
+            loss_norm: LossNorm::Nonzero,
+            transform: Transform::Log10,
+            validation: Validation::Entries { holdout: 0.05 },
+            seed: 0,
+        }
+    }
+}
+
+/// Wider layers are refused: a mistyped width must not ask for terabytes.
+const MAX_WIDTH: usize = 1 << 16;
+const MAX_BATCH_SIZE: usize = 1 << 16;
+/// The network of the original has one, two or three layers on each side.
+const MAX_HIDDEN_LAYERS: usize = 8;
+
+impl TrainConfig {
+    /// Checks every setting on its own.
+    ///
+    /// # Errors
+    /// Names the option, its value and what is allowed.
+    pub fn validate(&self) -> Result<()> {
+        let widths_fit = self.hidden.iter().all(|&w| (1..=MAX_WIDTH).contains(&w));
+        check(
+            (1..=MAX_HIDDEN_LAYERS).contains(&self.hidden.len()) && widths_fit,
+            || format!("--hidden {:?}", self.hidden),
+            &format!("give 1 to {MAX_HIDDEN_LAYERS} widths from 1 to {MAX_WIDTH}, such as --hidden 800,400"),
+        )?;
+        for (name, rate) in [("--dropout-in", self.dropout_in), ("--dropout-hidden", self.dropout_hidden)] {
+            check(
+                (0.0..1.0).contains(&rate),
+                || format!("{name} {rate}"),
+                "give a rate from 0 (no dropout) up to, not including, 1",
+            )?;
+        }
+        check(
+            self.learning_rate.is_finite() && self.learning_rate > 0.0,
+            || format!("--lr {}", self.learning_rate),
+            "give a learning rate above 0, such as 3e-4",
+        )?;
+        check(
+            (1..=MAX_BATCH_SIZE).contains(&self.batch_size),
+            || format!("--batch-size {}", self.batch_size),
+            &format!("give a number from 1 to {MAX_BATCH_SIZE}"),
+        )?;
+        check(self.epochs > 0, || "--epochs 0".into(), "train for at least one epoch")?;
+        check(self.patience > 0, || "--patience 0".into(), "wait for at least one epoch")?;
+        match self.validation {
+            Validation::Entries { holdout } => check(
+                holdout > 0.0 && holdout < 1.0,
+                || format!("--holdout {holdout}"),
+                "give a share between 0 and 1, such as 0.05",
+            ),
+            Validation::Samples { split } => check(
+                split.iter().all(|s| s.is_finite() && *s >= 0.0) && split[0] > 0.0 && split[1] > 0.0,
+                || format!("--split {},{},{}", split[0], split[1], split[2]),
+                "give three shares such as 0.7,0.15,0.15; training and validation need some",
+            ),
+        }
+    }
+
+    /// What the features are called on the command line.
+    pub fn features_name(&self) -> &'static str {
+        match self.samples {
+            Major::Cells => "genes",
+            Major::Genes => "cells",
+        }
+    }
+}
+
+fn check(fine: bool, problem: impl FnOnce() -> String, remedy: &str) -> Result<()> {
+    if fine {
+        return Ok(());
+    }
+    Err(Error::Config { problem: format!("{} cannot be used", problem()), remedy: remedy.into() })
+}

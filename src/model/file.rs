@@ -1,0 +1,180 @@
+//! Model files: safetensors with weights, feature names and the run's settings.
+//!
+//! Tensors `layers.<k>.weight` and `layers.<k>.bias` (F32; shapes as [`Architecture::value_shapes`]) and `features`
+//! (U8, JSON of [`Features`]); metadata `late_fast` (JSON of [`ModelInfo`]). Version 1; files of a
+//! higher version are refused.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde::{Deserialize, Serialize};
+
+use super::architecture::Architecture;
+use super::features::Features;
+use super::network::Network;
+use crate::config::TrainConfig;
+use crate::error::{Error, Result};
+use crate::store::Map;
+
+const VERSION: u32 = 1;
+const METADATA_KEY: &str = "late_fast";
+const FEATURES_TENSOR: &str = "features";
+const REMEDY: &str = "give a model.safetensors written by late-fast train, or train again";
+
+/// What a model file says about its network.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ModelInfo {
+    /// Version of the file format.
+    pub format_version: u32,
+    /// Version of late-fast that wrote it.
+    pub late_fast_version: String,
+    /// The settings it was trained with.
+    pub config: TrainConfig,
+    /// The shape of the network.
+    pub architecture: Architecture,
+    /// The input it was trained on.
+    pub trained_on: String,
+    /// The epoch whose weights were kept, counted from 1.
+    pub best_epoch: u64,
+    /// Its validation error.
+    pub best_validation_loss: f64,
+    /// Fingerprint of the features' names and ids.
+    pub features_hash: String,
+}
+
+/// A network with what it was trained on.
+#[derive(Debug)]
+pub struct ModelFile {
+    /// Its description.
+    pub info: ModelInfo,
+    /// Its features.
+    pub features: Features,
+    /// Its parameters.
+    pub network: Network,
+}
+
+impl ModelFile {
+    /// Describes a freshly trained network.
+    pub fn new(
+        network: Network,
+        features: Features,
+        config: TrainConfig,
+        trained_on: String,
+        best_epoch: u64,
+        best_validation_loss: f64,
+    ) -> Self {
+        let info = ModelInfo {
+            format_version: VERSION,
+            late_fast_version: env!("CARGO_PKG_VERSION").into(),
+            config,
+            architecture: network.architecture.clone(),
+            trained_on,
+            best_epoch,
+            best_validation_loss,
+            features_hash: features.hash(),
+        };
+        Self { info, features, network }
+    }
+
+    /// Writes the file at `path` (a temporary name: the caller renames).
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let broken = |e: &dyn std::fmt::Display| Error::io(path, "write the model", std::io::Error::other(e.to_string()));
+        let features = serde_json::to_vec(&self.features).map_err(|e| broken(&e))?;
+        let info = serde_json::to_string(&self.info).map_err(|e| broken(&e))?;
+        let mut tensors = vec![(
+            FEATURES_TENSOR.to_owned(),
+            TensorView::new(Dtype::U8, vec![features.len()], &features).map_err(|e| broken(&e))?,
+        )];
+        let architecture = &self.network.architecture;
+        let described = architecture.value_names().zip(architecture.value_shapes());
+        for ((name, shape), values) in described.zip(self.network.values()) {
+            let view = TensorView::new(Dtype::F32, shape, bytemuck::cast_slice(values));
+            tensors.push((name, view.map_err(|e| broken(&e))?));
+        }
+        let metadata = HashMap::from([(METADATA_KEY.to_owned(), info)]);
+        safetensors::serialize_to_file(tensors, Some(metadata), path).map_err(|e| match e {
+            safetensors::SafeTensorError::IoError(e) => Error::io(path, "write the model", e),
+            other => broken(&other),
+        })
+    }
+
+    /// Reads and checks a model file; the network's moments are 0.
+    ///
+    /// # Errors
+    /// When it is not a model file of this version or is damaged.
+    pub fn read(path: &Path) -> Result<Self> {
+        let map = Map::open(path)?;
+        let bytes = map.bytes();
+        let invalid = |object: &str, expected: &str, found: String| {
+            Error::input(path, object, expected, found, REMEDY)
+        };
+        let tensors = SafeTensors::deserialize(bytes)
+            .map_err(|e| invalid("file", "a safetensors model", e.to_string()))?;
+        let (_, metadata) = SafeTensors::read_metadata(bytes)
+            .map_err(|e| invalid("header", "safetensors metadata", e.to_string()))?;
+        let info = metadata
+            .metadata()
+            .as_ref()
+            .and_then(|m| m.get(METADATA_KEY))
+            .ok_or_else(|| invalid("metadata", "an entry late_fast", "none".into()))?;
+        let info: ModelInfo = serde_json::from_str(info)
+            .map_err(|e| invalid("metadata late_fast", "a model's description", e.to_string()))?;
+        if info.format_version > VERSION {
+            let found = format!("version {} (late-fast {})", info.format_version, info.late_fast_version);
+            return Err(Error::input(
+                path,
+                "metadata late_fast",
+                format!("format version {VERSION} or lower"),
+                found,
+                "use a newer late-fast",
+            ));
+        }
+        info.config.validate().map_err(|e| invalid("metadata late_fast", "valid settings", e.to_string()))?;
+        let features = tensors
+            .tensor(FEATURES_TENSOR)
+            .map_err(|e| invalid(FEATURES_TENSOR, "the features' names", e.to_string()))?;
+        let features: Features = serde_json::from_slice(features.data())
+            .map_err(|e| invalid(FEATURES_TENSOR, "the features' names", e.to_string()))?;
+        let whole = features.len() == info.architecture.n_features
+            && features.ids.as_ref().is_none_or(|ids| ids.len() == features.len())
+            && info.architecture.hidden == info.config.hidden
+            && features.hash() == info.features_hash;
+        if !whole {
+            let expected = format!("the {} features the model was trained with", info.architecture.n_features);
+            return Err(invalid(FEATURES_TENSOR, &expected, format!("{} others", features.len())));
+        }
+        let network = read_network(path, &tensors, info.architecture.clone())?;
+        Ok(Self { info, features, network })
+    }
+}
+
+fn read_network(path: &Path, tensors: &SafeTensors<'_>, architecture: Architecture) -> Result<Network> {
+    let names: Vec<String> = architecture.value_names().collect();
+    // Every shape is compared with the file before memory is taken for it.
+    for (name, shape) in names.iter().zip(architecture.value_shapes()) {
+        let tensor = tensors
+            .tensor(name)
+            .map_err(|e| Error::input(path, name, "a tensor", e.to_string(), REMEDY))?;
+        if tensor.dtype() != Dtype::F32 || tensor.shape() != shape {
+            let found = format!("{:?} {:?}", tensor.dtype(), tensor.shape());
+            return Err(Error::input(path, name, format!("F32 {shape:?}"), found, REMEDY));
+        }
+    }
+    let mut network = Network::zeros(architecture)?;
+    for (name, values) in names.iter().zip(network.values_mut()) {
+        let tensor = tensors
+            .tensor(name)
+            .map_err(|e| Error::input(path, name, "a tensor", e.to_string(), REMEDY))?;
+        for (value, raw) in values.iter_mut().zip(tensor.data().as_chunks().0) {
+            *value = f32::from_le_bytes(*raw);
+        }
+        if let Some(bad) = values.iter().find(|value| !value.is_finite()) {
+            return Err(Error::input(path, name, "finite numbers", bad.to_string(), REMEDY));
+        }
+    }
+    Ok(network)
+}

@@ -1,0 +1,23 @@
+//! The autoencoder of LATE: its shape, its parameters, and one step forward and back.
+//!
+//! Source: Badsha et al. 2020, Quantitative Biology 8(1):78-94. Layers n -> h1 -> ... -> latent -> ... -> h1 -> n,
+//! untied weights; each layer is dropout on its input, affine, ReLU, also the latent and the output layer.
+
+mod architecture;
+mod buffer;
+mod decoder;
+mod encoder;
+mod features;
+mod file;
+mod hidden;
+mod network;
+mod step;
+mod workspace;
+
+pub use architecture::Architecture;
+pub use buffer::Buffer;
+pub use features::Features;
+pub use file::{ModelFile, ModelInfo};
+pub use network::{Layer, Network, Tensor};
+pub use step::{HiddenDropout, LossKind, StepOptions, StepResult};
+pub use workspace::Workspace;

@@ -1,0 +1,14 @@
+//! The store: the matrix as an uncompressed, memory-mapped `.h5ad`, one compressed row per sample.
+//!
+//! See `README.md` beside this file for the layout and the promise.
+
+mod mmap;
+mod open;
+mod prepare;
+mod transpose;
+mod write;
+
+pub(crate) use mmap::Map;
+pub use open::{RowEntries, Store};
+pub use prepare::{Prepared, prepare};
+pub use write::Summary;

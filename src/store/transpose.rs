@@ -1,0 +1,134 @@
+//! The other orientation of a store, in bounded memory.
+
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use rayon::prelude::*;
+
+use super::open::{Store, integer_at};
+use super::write::{create, encode_indices, open_for_filling};
+use crate::error::{Error, Result};
+use crate::io::InPlace;
+use crate::matrix::Axis;
+
+/// Columns are gathered in panels of about this many bytes of entries.
+const PANEL_BYTES: u64 = 256 << 20;
+/// Each panel is gathered in this many parts at a time, one task each.
+const PARTS: u64 = 8;
+
+/// Writes the transpose of `store` at `path`: its columns become rows.
+///
+/// Each panel of columns takes one pass over the store's rows; within it every part is gathered by one
+/// task, which finds its columns in each (sorted) row by binary search.
+pub(super) fn transpose(
+    store: &Store,
+    cells: &Axis,
+    genes: &Axis,
+    path: &Path,
+    progress: &dyn Fn(u64),
+) -> Result<InPlace> {
+    let summary = store.summary().transposed();
+    let place = create(path, store.major().other(), cells, genes, &summary)?;
+    let file = open_for_filling(path)?;
+    let write_at = |bytes: &[u8], array: crate::io::RawArray, element: u64| {
+        file.write_all_at(bytes, array.offset + element * array.dtype.size() as u64)
+            .map_err(|e| Error::io(path, "write the transposed store", e))
+    };
+    let mut ends = Vec::with_capacity(summary.row_nnz.len() + 1);
+    ends.push(0_u64);
+    for nnz in &summary.row_nnz {
+        ends.push(ends[ends.len() - 1] + nnz);
+    }
+    let indptr_bytes: Vec<u8> = ends.iter().flat_map(|end| end.to_le_bytes()).collect();
+    write_at(&indptr_bytes, place.indptr, 0)?;
+
+    let entry_bytes = (size_of::<u32>() + place.data.dtype.size()) as u64;
+    let parts = split_columns(&ends, PANEL_BYTES / PARTS / entry_bytes);
+    for panel in parts.chunks(PARTS as usize) {
+        let gathered: Vec<Part> =
+            panel.par_iter().map(|columns| gather(store, columns.clone(), &ends)).collect::<Result<_>>()?;
+        for part in gathered {
+            let first = ends[part.columns.start];
+            let mut bytes = Vec::new();
+            encode_indices(&part.indices, place.indices.dtype, &mut bytes);
+            write_at(&bytes, place.indices, first)?;
+            write_at(&part.data, place.data, first)?;
+            progress(part.indices.len() as u64);
+        }
+    }
+    Ok(place)
+}
+
+/// The entries of some columns, column by column.
+struct Part {
+    columns: Range<usize>,
+    indices: Vec<u32>,
+    data: Vec<u8>,
+}
+
+/// Cuts the columns into runs of at most `max_entries` entries (a longer column is a run of its own).
+fn split_columns(ends: &[u64], max_entries: u64) -> Vec<Range<usize>> {
+    let n_cols = ends.len() - 1;
+    let mut parts = Vec::new();
+    let mut start = 0;
+    while start < n_cols {
+        let mut stop = start + 1;
+        while stop < n_cols && ends[stop + 1] - ends[start] <= max_entries {
+            stop += 1;
+        }
+        parts.push(start..stop);
+        start = stop;
+    }
+    parts
+}
+
+fn gather(store: &Store, columns: Range<usize>, ends: &[u64]) -> Result<Part> {
+    let first = ends[columns.start];
+    let n_entries = (ends[columns.end] - first) as usize;
+    let mut cursor: Vec<usize> = ends[columns.clone()].iter().map(|end| (end - first) as usize).collect();
+    let size = store.data_dtype().size();
+    let mut part =
+        Part { columns: columns.clone(), indices: vec![0; n_entries], data: vec![0; n_entries * size] };
+    for row in 0..store.n_rows() {
+        let span = store.row_span(row)?;
+        let (index_bytes, dtype) = store.index_bytes(span.clone());
+        let column = |k: usize| integer_at(index_bytes, dtype, k);
+        let begin = partition_point(span.len(), |k| column(k) < columns.start as u64);
+        let (data, _) = store.data_bytes(span.clone());
+        for k in begin..span.len() {
+            let col = column(k);
+            if col >= columns.end as u64 {
+                break;
+            }
+            let slot = &mut cursor[col as usize - columns.start];
+            if *slot >= n_entries {
+                return Err(changed(store, row));
+            }
+            part.indices[*slot] = u32::try_from(row).map_err(|_| changed(store, row))?;
+            part.data[*slot * size..][..size].copy_from_slice(&data[k * size..][..size]);
+            *slot += 1;
+        }
+    }
+    Ok(part)
+}
+
+fn changed(store: &Store, row: usize) -> Error {
+    Error::input(
+        store.path(),
+        format!("row {row}"),
+        "the entries that were checked when the run began",
+        "others",
+        "the file was changed by another program during the run: start again",
+    )
+}
+
+/// `slice::partition_point` for positions `0..len`.
+fn partition_point(len: usize, before: impl Fn(usize) -> bool) -> usize {
+    let (mut low, mut high) = (0, len);
+    while low < high {
+        let middle = low.midpoint(high);
+        if before(middle) { low = middle + 1 } else { high = middle }
+    }
+    low
+}

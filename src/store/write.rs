@@ -1,0 +1,199 @@
+//! Writing a store: a first pass over the source counts, a second one writes.
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use crate::error::{Error, Result};
+use crate::h5ad;
+use crate::io::{Dtype, InPlace, RawArray, Source, Tally};
+use crate::matrix::{Axis, Major, RowBlock};
+
+/// What one pass over all entries found.
+#[derive(Clone, Debug, Default)]
+pub struct Summary {
+    /// Entries, and what was mended while reading them.
+    pub tally: Tally,
+    /// Whether every value is a whole number.
+    pub integer: bool,
+    /// The largest value.
+    pub max: f64,
+    /// Entries of every row.
+    pub row_nnz: Vec<u64>,
+    /// Entries of every column.
+    pub col_nnz: Vec<u64>,
+    /// Sum of the entries of every cell (library size), whichever axis the cells are on.
+    pub cell_sums: Vec<f64>,
+}
+
+impl Summary {
+    /// The same facts seen from the other axis.
+    pub(super) fn transposed(&self) -> Self {
+        Self { row_nnz: self.col_nnz.clone(), col_nnz: self.row_nnz.clone(), ..self.clone() }
+    }
+}
+
+/// Streams the source once and sums it up. `progress` is told the entries of each block.
+pub(super) fn scan(source: &dyn Source, progress: &dyn Fn(u64)) -> Result<Summary> {
+    let major = source.major();
+    let n_cols = minor_axis(source).len();
+    let mut summary = Summary { integer: true, col_nnz: vec![0; n_cols], ..Summary::default() };
+    summary.cell_sums = vec![0.0; source.cells().len()];
+    let mut n_rows = 0;
+    summary.tally = source.for_each_block(&mut |block| {
+        for row in 0..block.n_rows() {
+            let (indices, values) = block.row(row);
+            summary.row_nnz.push(indices.len() as u64);
+            for (&index, &value) in indices.iter().zip(values) {
+                summary.col_nnz[index as usize] += 1;
+                let cell = if major == Major::Cells { n_rows + row } else { index as usize };
+                summary.cell_sums[cell] += value;
+                summary.integer &= value.fract() == 0.0;
+                summary.max = summary.max.max(value);
+            }
+        }
+        n_rows += block.n_rows();
+        progress(block.nnz() as u64);
+        Ok(())
+    })?;
+    Ok(summary)
+}
+
+/// Streams the source once more and writes it as a store at `path`.
+pub(super) fn unpack(
+    source: &dyn Source,
+    summary: &Summary,
+    path: &Path,
+    progress: &dyn Fn(u64),
+) -> Result<InPlace> {
+    let place = create(path, source.major(), source.cells(), source.genes(), summary)?;
+    let mut writer = EntryWriter::open(&place)?;
+    source.for_each_block(&mut |block| {
+        writer.append(&block)?;
+        progress(block.nnz() as u64);
+        Ok(())
+    })?;
+    writer.finish()?;
+    Ok(place)
+}
+
+/// Creates the `.h5ad` with its axes and its three arrays, still without content, and says where they lie.
+pub(super) fn create(
+    path: &Path,
+    major: Major,
+    cells: &Axis,
+    genes: &Axis,
+    summary: &Summary,
+) -> Result<InPlace> {
+    let nnz = summary.tally.nnz;
+    let n_rows = summary.row_nnz.len() as u64;
+    let index_dtype = if summary.col_nnz.len() <= 1 << 16 { Dtype::U16 } else { Dtype::U32 };
+    let data_dtype = match (summary.integer, summary.max) {
+        (true, max) if max <= f64::from(u8::MAX) => Dtype::U8,
+        (true, max) if max <= f64::from(u16::MAX) => Dtype::U16,
+        (true, max) if max <= f64::from(u32::MAX) => Dtype::U32,
+        _ => Dtype::F32,
+    };
+    let arrays = [("indptr", Dtype::I64, n_rows + 1), ("indices", index_dtype, nnz), ("data", data_dtype, nnz)];
+    let offsets = h5ad::create_contiguous_matrix(path, major, cells, genes, &arrays)?;
+    let raw = |k: usize| RawArray { offset: offsets[k], len: arrays[k].2, dtype: arrays[k].1 };
+    Ok(InPlace { path: path.to_owned(), indptr: raw(0), indices: raw(1), data: raw(2) })
+}
+
+/// Fills the arrays of a store in row order.
+struct EntryWriter<'a> {
+    place: &'a InPlace,
+    file: File,
+    rows: u64,
+    entries: u64,
+    bytes: Vec<u8>,
+}
+
+impl<'a> EntryWriter<'a> {
+    fn open(place: &'a InPlace) -> Result<Self> {
+        let file = open_for_filling(&place.path)?;
+        let mut writer = Self { place, file, rows: 0, entries: 0, bytes: Vec::new() };
+        writer.bytes.extend(0_i64.to_le_bytes());
+        writer.flush(place.indptr, 0)?;
+        Ok(writer)
+    }
+
+    fn append(&mut self, block: &RowBlock) -> Result<()> {
+        let too_many = self.entries + block.nnz() as u64 > self.place.data.len
+            || self.rows + block.n_rows() as u64 >= self.place.indptr.len;
+        if too_many {
+            return Err(Error::input(
+                &self.place.path,
+                "entries",
+                format!("{} as in the first pass", self.place.data.len),
+                "more",
+                "the input was changed by another program during the run: start again",
+            ));
+        }
+        for &end in &block.indptr[1..] {
+            self.bytes.extend((self.entries + end as u64).to_le_bytes());
+        }
+        self.flush(self.place.indptr, self.rows + 1)?;
+        encode_indices(&block.indices, self.place.indices.dtype, &mut self.bytes);
+        self.flush(self.place.indices, self.entries)?;
+        encode_values(&block.values, self.place.data.dtype, &mut self.bytes);
+        self.flush(self.place.data, self.entries)?;
+        self.rows += block.n_rows() as u64;
+        self.entries += block.nnz() as u64;
+        Ok(())
+    }
+
+    fn finish(self) -> Result<()> {
+        if self.entries == self.place.data.len && self.rows + 1 == self.place.indptr.len {
+            return Ok(());
+        }
+        Err(Error::input(
+            &self.place.path,
+            "entries",
+            format!("{} as in the first pass", self.place.data.len),
+            self.entries.to_string(),
+            "the input was changed by another program during the run: start again",
+        ))
+    }
+
+    fn flush(&mut self, array: RawArray, element: u64) -> Result<()> {
+        let at = array.offset + element * array.dtype.size() as u64;
+        let written = self.file.write_all_at(&self.bytes, at);
+        self.bytes.clear();
+        written.map_err(|e| Error::io(&self.place.path, "write the matrix store", e))
+    }
+}
+
+/// Opens a store made by [`create`] for positioned writes.
+pub(super) fn open_for_filling(path: &Path) -> Result<File> {
+    OpenOptions::new().write(true).open(path).map_err(|e| Error::io(path, "open for writing", e))
+}
+
+/// Appends little-endian indices; `dtype` is U16 or U32, as chosen by [`create`].
+#[expect(clippy::cast_possible_truncation, reason = "`create` chose a type that holds every index")]
+pub(super) fn encode_indices(indices: &[u32], dtype: Dtype, bytes: &mut Vec<u8>) {
+    if dtype == Dtype::U16 {
+        bytes.extend(indices.iter().flat_map(|&index| (index as u16).to_le_bytes()));
+    } else {
+        bytes.extend(indices.iter().flat_map(|&index| index.to_le_bytes()));
+    }
+}
+
+/// Appends little-endian values as `dtype`, one of the types chosen by [`create`].
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`create` chose a type that fits")]
+fn encode_values(values: &[f64], dtype: Dtype, bytes: &mut Vec<u8>) {
+    match dtype {
+        Dtype::U8 => bytes.extend(values.iter().map(|&value| value as u8)),
+        Dtype::U16 => bytes.extend(values.iter().flat_map(|&value| (value as u16).to_le_bytes())),
+        Dtype::U32 => bytes.extend(values.iter().flat_map(|&value| (value as u32).to_le_bytes())),
+        _ => bytes.extend(values.iter().flat_map(|&value| (value as f32).to_le_bytes())),
+    }
+}
+
+/// The axis that the entries of a compressed row lie on.
+pub(super) fn minor_axis(source: &dyn Source) -> &Axis {
+    match source.major() {
+        Major::Cells => source.genes(),
+        Major::Genes => source.cells(),
+    }
+}

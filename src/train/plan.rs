@@ -1,0 +1,100 @@
+//! What a run will take, before it starts.
+
+use crate::config::TrainConfig;
+use crate::error::{Error, Result};
+use crate::minibatch::Minibatch;
+use crate::model::{Architecture, Workspace};
+
+/// Parameters, steps and bytes of a training run.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Plan {
+    /// The shape of the network.
+    pub architecture: Architecture,
+    /// Weights and biases.
+    pub n_parameters: u64,
+    /// Samples trained on in an epoch.
+    pub n_samples: u64,
+    /// Minibatches in an epoch.
+    pub steps_per_epoch: u64,
+    /// Bytes of the weights and the copy of the best ones.
+    pub weight_bytes: u64,
+    /// Bytes of Adam's moments.
+    pub optimiser_bytes: u64,
+    /// Bytes of minibatches, activations and gradients.
+    pub minibatch_bytes: u64,
+    /// Bytes of names and counts of cells and genes.
+    pub axis_bytes: u64,
+    /// Bytes of the mapped matrix: on disk, cached by the system when memory is free, not counted.
+    pub store_bytes: u64,
+}
+
+/// A name with its counts and the maps that find it again, measured generously.
+const BYTES_PER_NAME: u64 = 160;
+/// Code, BLAS buffers, HDF5's and the allocator's own.
+const BASE_BYTES: u64 = 96 << 20;
+
+impl Plan {
+    /// Plans the training of a network on `nnz` entries.
+    pub fn new(
+        config: &TrainConfig,
+        n_features: usize,
+        n_samples: usize,
+        n_names: usize,
+        nnz: u64,
+        store_bytes: u64,
+    ) -> Self {
+        let architecture = Architecture { n_features, hidden: config.hidden.clone() };
+        let n_parameters = architecture.n_parameters();
+        let value_bytes = n_parameters * size_of::<f32>() as u64;
+        let batch = config.batch_size.min(n_samples.max(1));
+        let nnz_per_batch = (nnz as f64 / n_samples.max(1) as f64 * batch as f64).ceil();
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an estimate")]
+        let nnz_per_batch = nnz_per_batch as u64;
+        Self {
+            n_parameters,
+            n_samples: n_samples as u64,
+            steps_per_epoch: (n_samples as u64).div_ceil(config.batch_size as u64),
+            weight_bytes: 2 * value_bytes,
+            optimiser_bytes: 2 * value_bytes,
+            minibatch_bytes: Workspace::bytes(&architecture, batch, Minibatch::max_tasks(n_features))
+                + Minibatch::bytes(n_features, batch, nnz_per_batch),
+            axis_bytes: n_names as u64 * BYTES_PER_NAME,
+            store_bytes,
+            architecture,
+        }
+    }
+
+    /// Memory the run will use at its peak.
+    pub fn memory_bytes(&self) -> u64 {
+        self.weight_bytes + self.optimiser_bytes + self.minibatch_bytes + self.axis_bytes + BASE_BYTES
+    }
+
+    /// Refuses a plan above the budget.
+    ///
+    /// # Errors
+    /// Names need, budget and the options that reduce the need.
+    pub fn check(&self, budget: u64, config: &TrainConfig) -> Result<()> {
+        let needed = self.memory_bytes();
+        if needed <= budget {
+            return Ok(());
+        }
+        let other = match config.features_name() {
+            "cells" => ", or --features genes, whose network does not grow with the cells",
+            _ => "",
+        };
+        Err(Error::Memory {
+            needed: human_bytes(needed),
+            allowed: human_bytes(budget),
+            remedy: format!(
+                "use narrower layers (--hidden, now {}), a smaller --batch-size (now {}), a larger --memory{other}",
+                config.hidden.iter().map(usize::to_string).collect::<Vec<_>>().join(","),
+                config.batch_size,
+            ),
+        })
+    }
+}
+
+/// "1.5 GiB"
+pub fn human_bytes(bytes: u64) -> String {
+    indicatif::HumanBytes(bytes).to_string()
+}

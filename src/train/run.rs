@@ -1,0 +1,189 @@
+//! The epoch loop.
+
+use std::time::Instant;
+
+use late_fast_kernels::isa::Isa;
+
+use super::history::EpochRecord;
+use super::split::Split;
+use crate::config::{Loss, LossNorm, TrainConfig};
+use crate::error::{Error, Result};
+use crate::minibatch::{
+    Builder, InputDropout, Minibatch, Purpose, batches_in_order, shuffled_batches, stream,
+};
+use crate::model::{
+    Architecture, HiddenDropout, LossKind, Network, StepOptions, StepResult, Workspace,
+};
+use crate::parallel;
+use crate::store::Store;
+
+/// Is told how training goes.
+pub trait Observer {
+    /// A training step on `n_samples` ended; `loss` is the mean over the epoch so far.
+    fn step(&self, epoch: u64, n_samples: usize, loss: f64);
+    /// An epoch ended.
+    fn epoch(&self, record: &EpochRecord);
+}
+
+/// A trained network and how it came to be.
+#[derive(Debug)]
+pub struct Trained {
+    /// With the weights of the best epoch.
+    pub network: Network,
+    /// One record for every epoch.
+    pub history: Vec<EpochRecord>,
+    /// The epoch whose weights were kept, counted from 1.
+    pub best_epoch: u64,
+    /// Its validation error.
+    pub best_validation_loss: f64,
+    /// Whether patience ran out before the last epoch.
+    pub stopped_early: bool,
+}
+
+/// Trains a network on the rows of `store` and returns it with the weights of its best epoch.
+///
+/// # Errors
+/// When the loss is not finite, memory is short or the store was changed.
+pub fn train(
+    store: &Store,
+    split: &Split,
+    config: &TrainConfig,
+    isa: Isa,
+    observer: &dyn Observer,
+) -> Result<Trained> {
+    let architecture = Architecture { n_features: split.features.len(), hidden: config.hidden.clone() };
+    let network = Network::initialised(architecture, config.seed)?;
+    let builder = Builder::new(
+        store,
+        &split.feature_of_column,
+        split.features.len(),
+        config.transform,
+        split.holdout,
+    );
+    let mut run = Run { store, split, config, isa, network, workspace: Workspace::default(), builder };
+    let mut best = run.network.snapshot()?;
+    let mut history: Vec<EpochRecord> = Vec::new();
+    let (mut best_epoch, mut best_loss) = (0, f64::INFINITY);
+    for epoch in 0..config.epochs {
+        let started = Instant::now();
+        let train_loss = run.train_epoch(epoch, observer)?;
+        let seconds = started.elapsed().as_secs_f64();
+        let validation_loss = run.validate(epoch)?;
+        let is_best = validation_loss < best_loss;
+        if is_best {
+            (best_epoch, best_loss) = (epoch + 1, validation_loss);
+            run.network.update_snapshot(&mut best);
+        }
+        let record = EpochRecord {
+            epoch: epoch + 1,
+            train_loss,
+            validation_loss,
+            best: is_best,
+            seconds: started.elapsed().as_secs_f64(),
+            samples_per_second: split.train.len() as f64 / seconds,
+        };
+        observer.epoch(&record);
+        history.push(record);
+        if epoch + 1 >= best_epoch + config.patience {
+            break;
+        }
+    }
+    run.network.restore(&best);
+    let stopped_early = (history.len() as u64) < config.epochs;
+    Ok(Trained {
+        network: run.network,
+        history,
+        best_epoch,
+        best_validation_loss: best_loss,
+        stopped_early,
+    })
+}
+
+/// The parts of a run that epochs share.
+struct Run<'a> {
+    store: &'a Store,
+    split: &'a Split,
+    config: &'a TrainConfig,
+    isa: Isa,
+    network: Network,
+    workspace: Workspace,
+    builder: Builder<'a>,
+}
+
+impl Run<'_> {
+    /// Visits every training sample once and returns the mean loss.
+    fn train_epoch(&mut self, epoch: u64, observer: &dyn Observer) -> Result<f64> {
+        let config = self.config;
+        let plan = shuffled_batches(&self.split.train, config.batch_size, config.seed, epoch);
+        let options = StepOptions {
+            isa: self.isa,
+            loss: self.loss_kind(),
+            learning_rate: config.learning_rate,
+            dropout: (config.dropout_hidden > 0.0).then_some(HiddenDropout {
+                keep: 1.0 - config.dropout_hidden,
+                seed: config.seed,
+                epoch,
+            }),
+        };
+        let input_dropout = (config.dropout_in > 0.0).then_some(InputDropout {
+            keep: 1.0 - config.dropout_in,
+            seed: config.seed,
+            epoch,
+        });
+        let (network, workspace) = (&mut self.network, &mut self.workspace);
+        let mut total = StepResult::default();
+        let mut steps = 0;
+        stream(&mut self.builder, &plan, Purpose::Train(input_dropout), prefetch(), |batch| {
+            let result = network.train_step(workspace, batch, &options)?;
+            steps += 1;
+            if !result.sum.is_finite() {
+                return Err(not_finite(epoch, steps, "training loss"));
+            }
+            total.add(result);
+            observer.step(epoch + 1, batch.n_samples(), total.mean());
+            Ok(())
+        })?;
+        Ok(total.mean())
+    }
+
+    /// The mean validation error of the present weights.
+    fn validate(&mut self, epoch: u64) -> Result<f64> {
+        let plan = batches_in_order(&self.split.validation, self.config.batch_size);
+        let loss = self.loss_kind();
+        let (network, workspace, isa) = (&self.network, &mut self.workspace, self.isa);
+        let by_entries = self.split.holdout.is_some();
+        let mut total = StepResult::default();
+        stream(&mut self.builder, &plan, Purpose::Validate, prefetch(), |batch: &Minibatch| {
+            total.add(if by_entries {
+                network.held_out_error(workspace, batch, isa)?
+            } else {
+                network.reconstruction_error(workspace, batch, isa, loss)?
+            });
+            Ok(())
+        })?;
+        if total.mean().is_finite() { Ok(total.mean()) } else { Err(not_finite(epoch, 0, "validation error")) }
+    }
+
+    fn loss_kind(&self) -> LossKind {
+        match (self.config.loss, self.config.loss_norm) {
+            (Loss::MaskedMse, LossNorm::Nonzero) => LossKind::MaskedMse { n_columns: None },
+            (Loss::MaskedMse, LossNorm::All) => {
+                LossKind::MaskedMse { n_columns: Some(self.store.n_cols()) }
+            }
+            (Loss::Mse, _) => LossKind::Mse,
+        }
+    }
+}
+
+/// Gathering ahead takes a thread of its own: not when the user allowed only one.
+fn prefetch() -> bool {
+    parallel::n_threads() > 1
+}
+
+fn not_finite(epoch: u64, minibatch: u64, what: &str) -> Error {
+    let place = if minibatch == 0 { String::new() } else { format!(", minibatch {minibatch}") };
+    Error::Training {
+        problem: format!("the {what} is no longer a finite number (epoch {}{place})", epoch + 1),
+        remedy: "try a smaller --lr, and look for extreme values in the input (late-fast inspect)".into(),
+    }
+}

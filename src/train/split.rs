@@ -1,0 +1,140 @@
+//! Which features the network learns and which samples and entries it is validated on.
+
+use serde::Serialize;
+
+use crate::config::{TrainConfig, Validation};
+use crate::error::{Error, Result};
+use crate::matrix::Major;
+use crate::minibatch::{Builder, Holdout, split_samples};
+use crate::store::Store;
+
+/// The samples and features of a run.
+#[derive(Clone, Debug)]
+pub struct Split {
+    /// Columns of the store that have an observed entry, in order: the network's features.
+    pub features: Vec<u32>,
+    /// For every column its feature, or [`Builder::NO_FEATURE`].
+    pub feature_of_column: Vec<u32>,
+    /// Rows that are trained on.
+    pub train: Vec<u32>,
+    /// Rows that validation visits: all of them when entries are held out.
+    pub validation: Vec<u32>,
+    /// Rows kept for a later test.
+    pub test: Vec<u32>,
+    /// The held-out entries.
+    pub holdout: Option<Holdout>,
+}
+
+/// Numbers of a [`Split`], for the plan and the run's record.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct SplitCounts {
+    /// Observed entries that are trained on.
+    pub train_entries: u64,
+    /// Observed entries that are scored.
+    pub validation_entries: u64,
+}
+
+impl Split {
+    /// Splits a store. Rows and columns without any entry are left out: there is nothing to learn from them.
+    ///
+    /// # Errors
+    /// When the matrix has more rows or columns than fit 32 bits.
+    pub fn new(store: &Store, config: &TrainConfig) -> Result<Self> {
+        let summary = store.summary();
+        let features = observed(&summary.col_nnz, store)?;
+        let mut feature_of_column = vec![Builder::NO_FEATURE; store.n_cols()];
+        for (feature, &column) in (0_u32..).zip(&features) {
+            feature_of_column[column as usize] = feature;
+        }
+        let samples = observed(&summary.row_nnz, store)?;
+        let (holdout, [train, validation, test]) = match config.validation {
+            Validation::Entries { holdout } => (
+                Some(Holdout { share: holdout, seed: config.seed }),
+                [samples.clone(), samples, Vec::new()],
+            ),
+            Validation::Samples { split } => (None, split_samples(&samples, split, config.seed)),
+        };
+        Ok(Self { features, feature_of_column, train, validation, test, holdout })
+    }
+
+    /// Counts the entries on either side, so that an impossible split is refused before training.
+    ///
+    /// # Errors
+    /// When nothing is left to train on or to score.
+    pub fn count(&self, store: &Store, config: &TrainConfig) -> Result<SplitCounts> {
+        let nnz = |rows: &[u32]| rows.iter().map(|&row| store.summary().row_nnz[row as usize]).sum::<u64>();
+        let counts = match self.holdout {
+            None => SplitCounts { train_entries: nnz(&self.train), validation_entries: nnz(&self.validation) },
+            Some(holdout) => {
+                let hidden = count_hidden(store, holdout)?;
+                SplitCounts {
+                    train_entries: store.summary().tally.nnz - hidden,
+                    validation_entries: hidden,
+                }
+            }
+        };
+        if counts.train_entries > 0 && counts.validation_entries > 0 {
+            return Ok(counts);
+        }
+        let (noun, nouns) = match config.samples {
+            Major::Cells => ("cell", "cells"),
+            Major::Genes => ("gene", "genes"),
+        };
+        let remedy = match config.validation {
+            Validation::Entries { holdout } => format!(
+                "hide another share of the observed entries (--holdout, now {holdout}) or use another --seed"
+            ),
+            Validation::Samples { .. } => {
+                format!("use --validation entries, which needs no {nouns} of its own, or another --split")
+            }
+        };
+        let samples = self.train.len().max(self.validation.len());
+        Err(Error::input(
+            store.path(),
+            "matrix",
+            "observed entries to train on and others to validate on",
+            format!(
+                "{} to train on and {} to validate on, of {} in {samples} {}",
+                counts.train_entries,
+                counts.validation_entries,
+                store.summary().tally.nnz,
+                if samples == 1 { noun } else { nouns },
+            ),
+            remedy,
+        ))
+    }
+}
+
+/// Positions with at least one entry.
+fn observed(nnz: &[u64], store: &Store) -> Result<Vec<u32>> {
+    if u32::try_from(nnz.len()).is_err() {
+        return Err(Error::input(
+            store.path(),
+            "shape",
+            "at most 4,294,967,295 cells and genes",
+            nnz.len().to_string(),
+            "split the matrix",
+        ));
+    }
+    Ok((0_u32..).zip(nnz).filter(|&(_, &n)| n > 0).map(|(position, _)| position).collect())
+}
+
+fn count_hidden(store: &Store, holdout: Holdout) -> Result<u64> {
+    let by_cell = store.major() == Major::Cells;
+    let mut row = crate::store::RowEntries::default();
+    let mut hidden = 0;
+    for position in 0..store.n_rows() {
+        row.clear();
+        store.read_row(position, &mut row)?;
+        let position = u32::try_from(position).unwrap_or(u32::MAX);
+        hidden += row
+            .indices
+            .iter()
+            .filter(|&&column| {
+                let (cell, gene) = if by_cell { (position, column) } else { (column, position) };
+                holdout.hides(holdout.cell_key(u64::from(cell)), gene)
+            })
+            .count() as u64;
+    }
+    Ok(hidden)
+}
