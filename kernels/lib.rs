@@ -1,1 +1,46 @@
-//! Fused masked-GEMM kernels of late-fast.
+//! Sparse, fused, vectorised kernels of late-fast.
+//!
+//! Every operation has a plain `reference` kernel and one body that is compiled for each instruction set
+//! ([`Isa`]). The safe entry points check every precondition and panic on misuse. Nothing here does I/O,
+//! starts threads, reads a clock, keeps random state or allocates; the same inputs give the same bits for a
+//! given [`Isa`].
+//!
+//! Matrices are row-major `f32` slices. The two wide layers are stored feature-major, `n_features × k`, so
+//! that one feature is one row. Arguments come as outputs, inputs, sizes.
+//!
+//! ```
+//! use late_fast_kernels::{CsrView, Isa, spmm::spmm};
+//!
+//! // Two samples, three features: [[0, 2, 0], [1, 0, 3]].
+//! let x = CsrView::new(&[0, 1, 3], &[1, 0, 2], &[2.0, 1.0, 3.0], 2, 3)?;
+//! let w = [1.0, 10.0, 2.0, 20.0, 3.0, 30.0]; // 3 × 2
+//! let mut out = [0.0; 4];
+//! spmm(Isa::detect(), &mut out, x, &w, 2);
+//! assert_eq!(out, [4.0, 40.0, 10.0, 100.0]);
+//! # Ok::<(), late_fast_kernels::ViewError>(())
+//! ```
+#![allow(non_snake_case, reason = "kernels are named <op>_<dtype>__<isa>")]
+
+extern crate openblas_src as _;
+
+#[macro_use]
+mod table;
+pub mod activation;
+pub mod adam;
+mod blocks;
+pub mod decoder;
+pub mod dropout;
+pub mod encoder;
+pub mod gemm;
+mod isa;
+mod lanes;
+pub mod sddmm;
+pub mod spmm;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+mod view;
+
+pub use adam::Adam;
+pub use isa::{ISA_VARIABLE, Isa, IsaError, flush_denormals};
+pub use table::Kernel;
+pub use view::{CsrView, ViewError};

@@ -1,0 +1,30 @@
+//! `out += x · w`, the encoder's forward pass.
+
+use crate::table::{select, size};
+use crate::{CsrView, Isa};
+
+mod generic;
+mod reference;
+#[cfg(test)]
+mod tests;
+
+kernels! {
+    spmm_f32__reference spmm_f32__portable spmm_f32__avx2 spmm_f32__avx512 =
+    spmm(out: &mut [f32], x: CsrView<'_>, w: &[f32], k: usize)
+}
+
+/// `out += x · w`. `out: x.n_rows × k`, accumulated into; `w: x.n_cols × k`.
+///
+/// One load per multiply-add: the rows of `w` that a row of `x` names should stay in L2, so call it per block of
+/// about 128 features (measured at k = 800: 12.7 ms in blocks, 41.6 in one go).
+///
+/// # Panics
+/// If a length is not the one stated, `k` is 0, or this CPU lacks `isa`.
+pub fn spmm(isa: Isa, out: &mut [f32], x: CsrView<'_>, w: &[f32], k: usize) {
+    assert!(k > 0, "k is 0");
+    assert_eq!(out.len(), size(x.n_rows(), k), "out is not n_rows × k");
+    assert_eq!(w.len(), size(x.n_cols(), k), "w is not n_cols × k");
+    let kernel = select(KERNELS, isa);
+    // SAFETY: `select` checked the CPU, the asserts above the lengths, the view its indices.
+    unsafe { kernel(out, x, w, k) }
+}

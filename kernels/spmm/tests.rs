@@ -1,0 +1,57 @@
+use super::*;
+use crate::testing::{OwnedCsr, Rng, SHAPES, Spread, Unaligned, WIDTHS, assert_close, runnable};
+
+/// abs 1e-6 + ε · (entries of a row + 2).
+#[test]
+fn kernels_agree_with_the_reference() {
+    for (isa, name) in runnable(KERNELS) {
+        for (n_samples, n_features, density) in SHAPES {
+            for k in WIDTHS {
+                let rng = &mut Rng::new((n_samples * 1000 + k) as u64);
+                let x = OwnedCsr::random(n_samples, n_features, density, Spread::Even, rng);
+                let w = Unaligned::new(&rng.vec(n_features * k, -1.0, 1.0));
+                let start = rng.vec(n_samples * k, -1.0, 1.0);
+                let mut want = start.clone();
+                spmm(Isa::Reference, &mut want, x.view(), &w, k);
+                let mut got = Unaligned::new(&start);
+                spmm(isa, &mut got, x.view(), &w, k);
+                let what = format!("{name} {n_samples}×{n_features} k {k}");
+                assert_close(&what, &got, &want, 1e-6, n_features + 2);
+            }
+        }
+    }
+}
+
+#[test]
+fn blocks_of_features_add_up() {
+    for (isa, name) in runnable(KERNELS) {
+        let rng = &mut Rng::new(1);
+        let (n_samples, n_features, k) = (29, 101, 33);
+        let x = OwnedCsr::random(n_samples, n_features, 0.3, Spread::Skewed, rng);
+        let w = rng.vec(n_features * k, -1.0, 1.0);
+        let (mut whole, mut blocked) = (vec![0.0; n_samples * k], vec![0.0; n_samples * k]);
+        spmm(isa, &mut whole, x.view(), &w, k);
+        for (block, w) in x.column_blocks(16).iter().zip(w.chunks(16 * k)) {
+            spmm(isa, &mut blocked, block.view(), w, k);
+        }
+        if isa == Isa::Reference {
+            assert_close(name, &blocked, &whole, 0.0, 16); // it rounds its f64 sum once per block
+        } else {
+            assert!(whole == blocked, "{name}: other bits");
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "w is not n_cols × k")]
+fn lengths_are_checked() {
+    let x = OwnedCsr { indptr: vec![0, 1], indices: vec![1], data: vec![1.0], n_rows: 1, n_cols: 2 };
+    spmm(Isa::Reference, &mut [0.0; 3], x.view(), &[0.0; 3], 3);
+}
+
+#[test]
+#[should_panic(expected = "overflows")]
+fn overflow_is_checked() {
+    let x = OwnedCsr { indptr: vec![0, 1], indices: vec![1], data: vec![1.0], n_rows: 1, n_cols: usize::MAX };
+    spmm(Isa::Reference, &mut [0.0; 3], x.view(), &[0.0; 3], 3);
+}
