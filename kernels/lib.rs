@@ -29,6 +29,7 @@ pub mod activation;
 pub mod adam;
 mod blocks;
 pub mod decoder;
+mod dense;
 pub mod dropout;
 pub mod encoder;
 pub mod gemm;
@@ -41,6 +42,7 @@ pub mod testing;
 mod view;
 
 pub use adam::Adam;
+pub use dense::{DenseView, DenseViewMut};
 pub use isa::{ISA_VARIABLE, Isa, IsaError, flush_denormals};
 pub use table::Kernel;
 pub use view::{CsrView, ViewError};

@@ -2,37 +2,69 @@
 
 use std::fs::{File, Permissions};
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 
 /// Unfinished outputs carry this suffix.
 const SUFFIX: &str = ".tmp";
 
-/// Lets `write` fill a temporary file beside `path`, syncs it to disk and renames it to `path`.
-/// On any error the temporary file is removed and whatever stands at `path` stays untouched.
+/// A finished file under a temporary name, on disk, waiting to get its own.
+/// Dropped without [`Pending::publish`], it is removed.
+#[derive(Debug)]
+pub struct Pending {
+    temporary: tempfile::NamedTempFile,
+    path: PathBuf,
+    force: bool,
+}
+
+/// Lets `write` fill a temporary file beside `path` and syncs it to disk.
 ///
 /// # Errors
 /// [`Error::Exists`] when `path` exists and `force` is off; else those of `write` and of the system.
-pub fn write_atomically<T>(path: &Path, force: bool, write: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
+pub fn prepare<T>(
+    path: &Path,
+    force: bool,
+    write: impl FnOnce(&Path) -> Result<T>,
+) -> Result<(Pending, T)> {
     refuse_existing(path, force)?;
-    let dir = parent(path);
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let temporary = tempfile::Builder::new()
         .prefix(&format!(".{name}."))
         .suffix(SUFFIX)
         .permissions(Permissions::from_mode(0o666)) // the umask applies, as for any new file
-        .tempfile_in(dir)
+        .tempfile_in(parent(path))
         .map_err(|e| Error::io(path, "create", e))?;
-    let result = write(temporary.path())?;
+    let result = write(temporary.path()).map_err(|e| e.renamed(temporary.path(), path))?;
     File::open(temporary.path()).and_then(|f| f.sync_all()).map_err(|e| Error::io(path, "write", e))?;
-    let renamed =
-        if force { temporary.persist(path) } else { temporary.persist_noclobber(path) };
-    renamed.map_err(|e| match e.error.kind() {
-        std::io::ErrorKind::AlreadyExists => Error::Exists { path: path.to_owned() },
-        _ => Error::io(path, "rename the finished file to", e.error),
-    })?;
-    File::open(dir).and_then(|f| f.sync_all()).map_err(|e| Error::io(dir, "sync the directory", e))?;
+    Ok((Pending { temporary, path: path.to_owned(), force }, result))
+}
+
+impl Pending {
+    /// Renames the file to its own name and syncs the directory.
+    ///
+    /// # Errors
+    /// [`Error::Exists`] when something has taken the name meanwhile and may not be replaced.
+    pub fn publish(self) -> Result<()> {
+        let Self { temporary, path, force } = self;
+        let renamed = if force { temporary.persist(&path) } else { temporary.persist_noclobber(&path) };
+        renamed.map_err(|e| match e.error.kind() {
+            std::io::ErrorKind::AlreadyExists => Error::Exists { path: path.clone() },
+            _ => Error::io(&path, "rename the finished file to", e.error),
+        })?;
+        let dir = parent(&path);
+        File::open(dir).and_then(|f| f.sync_all()).map_err(|e| Error::io(dir, "sync the directory", e))
+    }
+}
+
+/// [`prepare`] and [`Pending::publish`]: on any error the temporary file is removed and whatever stands at
+/// `path` stays untouched.
+///
+/// # Errors
+/// Those of the two.
+pub fn write_atomically<T>(path: &Path, force: bool, write: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
+    let (pending, result) = prepare(path, force, write)?;
+    pending.publish()?;
     Ok(result)
 }
 

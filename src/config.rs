@@ -94,7 +94,7 @@ impl Default for TrainConfig {
 }
 
 /// Wider layers are refused: a mistyped width must not ask for terabytes.
-const MAX_WIDTH: usize = 1 << 16;
+const MAX_WIDTH: usize = late_fast_kernels::decoder::MAX_K;
 const MAX_BATCH_SIZE: usize = 1 << 16;
 /// The network of the original has one, two or three layers on each side.
 const MAX_HIDDEN_LAYERS: usize = 8;
@@ -157,5 +157,5 @@ fn check(fine: bool, problem: impl FnOnce() -> String, remedy: &str) -> Result<(
     if fine {
         return Ok(());
     }
-    Err(Error::Config { problem: format!("{} cannot be used", problem()), remedy: remedy.into() })
+    Err(Error::Usage { problem: format!("{} cannot be used", problem()), remedy: remedy.into() })
 }

@@ -40,10 +40,18 @@ pub enum Error {
         /// The output in the way.
         path: PathBuf,
     },
-    /// The options contradict each other or this input.
+    /// An option has a value that cannot be used.
     #[error("{problem}; {remedy}")]
-    Config {
+    Usage {
         /// What does not fit.
+        problem: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// The machine has too little of something.
+    #[error("{problem}; {remedy}")]
+    Resources {
+        /// What is short.
         problem: String,
         /// What to do.
         remedy: String,
@@ -105,6 +113,22 @@ impl Error {
             found: found.into(),
             remedy: remedy.into(),
         }))
+    }
+
+    /// The same error about the file that `temporary` was to become.
+    #[must_use]
+    pub fn renamed(mut self, temporary: &Path, path: &Path) -> Self {
+        let named = match &mut self {
+            Self::Io { path, .. } | Self::Hdf5 { path, .. } | Self::Exists { path } => path,
+            Self::Input(problem) => &mut problem.path,
+            Self::Usage { .. } | Self::Resources { .. } | Self::Memory { .. } | Self::Training { .. } => {
+                return self;
+            }
+        };
+        if named == temporary {
+            path.clone_into(named);
+        }
+        self
     }
 
     /// Wraps a libhdf5 error; reads as "`path`: `object`: cannot `action`: ...".

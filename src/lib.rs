@@ -5,9 +5,22 @@
 //! [`impute`]. Dependencies point one way: cli -> train, impute -> model, minibatch -> store -> matrix.
 #![deny(unsafe_code)]
 
+pub mod atomic;
+pub mod cli;
+pub mod config;
 pub mod error;
+pub mod h5ad;
 pub mod hdf;
+pub mod impute;
 pub mod io;
 pub mod matrix;
+pub mod minibatch;
+pub mod model;
+pub mod parallel;
+pub mod store;
+pub mod train;
+
+/// What users are told with every imputed matrix.
+pub const CAUTION: &str = "imputed values are estimates: do not use them unexamined for differential expression or clustering";
 
 pub use error::{Error, Result};

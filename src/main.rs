@@ -1,2 +1,7 @@
 //! The `late-fast` command.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    late_fast::cli::main()
+}

@@ -13,19 +13,19 @@ use crate::error::{Error, Result};
 /// denormal numbers as zero. BLAS itself stays on the calling thread: its callers are already parallel.
 ///
 /// # Errors
-/// When the threads cannot be started, or `work` fails.
-pub fn with_threads<T: Send>(threads: usize, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+/// When the threads cannot be started.
+pub fn with_threads<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> Result<T> {
     late_fast_kernels::gemm::blas_single_thread();
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
         .thread_name(|index| format!("late-fast-{index}"))
-        .start_handler(|_| late_fast_kernels::isa::flush_denormals())
+        .start_handler(|_| late_fast_kernels::flush_denormals())
         .build()
-        .map_err(|e| Error::Config {
+        .map_err(|e| Error::Resources {
             problem: format!("cannot start {threads} threads: {e}"),
             remedy: "choose fewer with --threads".into(),
         })?;
-    pool.install(work)
+    Ok(pool.install(work))
 }
 
 /// The threads of the pool this is called in.

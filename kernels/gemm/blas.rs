@@ -2,7 +2,7 @@
 
 use cblas_sys::{CBLAS_LAYOUT, CBLAS_TRANSPOSE, cblas_sgemm};
 
-use super::{GemmShape, Transpose};
+use crate::{DenseView, DenseViewMut};
 
 unsafe extern "C" {
     /// Of OpenBLAS, not of CBLAS.
@@ -17,34 +17,37 @@ pub fn blas_single_thread() {
     openblas_set_num_threads(1);
 }
 
-/// The lengths are those asserted by the safe entry, which are asserted again: this is the last safe function.
-pub(super) fn gemm_f32__blas(
-    c: &mut [f32],
-    a: &[f32],
-    transpose_a: Transpose,
-    b: &[f32],
-    transpose_b: Transpose,
-    shape: GemmShape,
-    alpha: f32,
-    beta: f32,
-) {
-    let GemmShape { m, n, k } = shape;
-    assert!(c.len() == m * n && a.len() == m * k && b.len() == k * n);
+/// The sizes are those asserted by the safe entry; that the slices hold them is asserted here, next to the call.
+pub(super) fn gemm_f32__blas(mut c: DenseViewMut<'_>, a: DenseView<'_>, b: DenseView<'_>, beta: f32) {
+    let (m, n, k) = (c.n_rows(), c.n_cols(), a.n_cols());
     if m == 0 || n == 0 {
         return;
     }
-    let int = |size: usize| i32::try_from(size).unwrap_or_else(|_| panic!("BLAS cannot count to {size}"));
-    let leading = |transpose, rows, cols| int(if transpose == Transpose::No { cols } else { rows }).max(1);
-    let (lda, ldb) = (leading(transpose_a, m, k), leading(transpose_b, k, n));
-    let (m, n, k) = (int(m), int(n), int(k));
-    let op = |transpose| match transpose {
-        Transpose::No => CBLAS_TRANSPOSE::CblasNoTrans,
-        Transpose::Yes => CBLAS_TRANSPOSE::CblasTrans,
-    };
-    let (op_a, op_b) = (op(transpose_a), op(transpose_b));
-    let (c, a, b) = (c.as_mut_ptr(), a.as_ptr(), b.as_ptr());
-    // SAFETY: the slices hold whole row-major matrices of the sizes and leading dimensions passed, see the assert.
+    let (op_a, lda) = operand(a);
+    let (op_b, ldb) = operand(b);
+    let (a, b) = (a.parts().0.as_ptr(), b.parts().0.as_ptr());
+    let c = c.data();
+    assert_eq!(c.len(), m * n, "c is not m × n");
+    let (c, m, n, k) = (c.as_mut_ptr(), int(m), int(n), int(k));
+    // SAFETY: `operand` asserted that each factor's slice holds its last element under the leading dimension
+    // passed, and c is m × n without gaps.
     unsafe {
-        cblas_sgemm(CBLAS_LAYOUT::CblasRowMajor, op_a, op_b, m, n, k, alpha, a, lda, b, ldb, beta, c, n);
+        cblas_sgemm(CBLAS_LAYOUT::CblasRowMajor, op_a, op_b, m, n, k, 1.0, a, lda, b, ldb, beta, c, n);
     }
+}
+
+/// How BLAS reads a factor: as stored or transposed, and its leading dimension.
+fn operand(view: DenseView<'_>) -> (CBLAS_TRANSPOSE, i32) {
+    let (data, stride, transposed) = view.parts();
+    let (rows, cols) =
+        if transposed { (view.n_cols(), view.n_rows()) } else { (view.n_rows(), view.n_cols()) };
+    if rows > 0 && cols > 0 {
+        assert!(cols <= stride && (rows - 1) * stride + cols <= data.len(), "the view exceeds its slice");
+    }
+    let op = if transposed { CBLAS_TRANSPOSE::CblasTrans } else { CBLAS_TRANSPOSE::CblasNoTrans };
+    (op, int(stride.max(1)))
+}
+
+fn int(size: usize) -> i32 {
+    i32::try_from(size).unwrap_or_else(|_| panic!("BLAS cannot count to {size}"))
 }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use late_fast_kernels::isa::Isa;
+use late_fast_kernels::Isa;
 
 use super::value::Finish;
 use crate::error::Result;
@@ -37,6 +37,9 @@ pub(super) struct Request<'a> {
     pub(super) features: &'a [u32],
     /// Genes that are written, as positions in the input, increasing.
     pub(super) genes: &'a [u32],
+    /// For every row of the store whether it has an entry the network knows. Without one its output would
+    /// be the same generic profile for every such sample: those stay 0.
+    pub(super) observed: &'a [bool],
     pub(super) finish: Finish,
     pub(super) isa: Isa,
     pub(super) batch_size: usize,
@@ -71,7 +74,7 @@ pub(super) fn run(request: &Request<'_>, sink: &mut dyn Sink) -> Result<()> {
         builder.build(&samples[range.clone()], Purpose::Impute, &mut batch)?;
         network.encode(&mut workspace, &batch, request.isa, None)?;
         let mut code = network.latent(&workspace, range.len()).to_vec();
-        let observed = observed_samples(&batch);
+        let observed: Vec<bool> = batch.samples.iter().map(|&row| request.observed[row as usize]).collect();
         for (row, observed) in code.chunks_exact_mut(network.architecture.n_latent()).zip(&observed) {
             if !observed {
                 row.fill(0.0);
@@ -87,16 +90,6 @@ pub(super) fn run(request: &Request<'_>, sink: &mut dyn Sink) -> Result<()> {
     Ok(())
 }
 
-/// Whether each sample has an entry the network knows. Without one its output would be the same
-/// generic profile for every such sample: those stay 0.
-fn observed_samples(batch: &Minibatch) -> Vec<bool> {
-    let mut observed = vec![false; batch.n_samples()];
-    for &sample in &batch.targets.samples {
-        observed[sample as usize] = true;
-    }
-    observed
-}
-
 /// The dense output of some features, block by block, each `n_samples x block` row-major.
 struct DenseOutput {
     features: Range<usize>,
@@ -104,9 +97,9 @@ struct DenseOutput {
 }
 
 impl DenseOutput {
-    fn new(network: &Network, d: &[f32], features: Range<usize>) -> Self {
+    fn new(isa: Isa, network: &Network, d: &[f32], features: Range<usize>) -> Self {
         let blocks = parallel::map(tiles(features.len(), FEATURE_BLOCK), |local| {
-            network.output(d, features.start + local.start..features.start + local.end)
+            network.output(isa, d, features.start + local.start..features.start + local.end)
         });
         Self { features, blocks }
     }
@@ -137,7 +130,7 @@ fn cells_as_samples(
         let known = wanted.iter().map(|&g| request.features[g as usize]).filter(|&f| f != Builder::NO_FEATURE);
         let (first, last) = known.fold((u32::MAX, 0), |(low, high), f| (low.min(f), high.max(f)));
         let features = if first == u32::MAX { 0..0 } else { first as usize..last as usize + 1 };
-        let output = DenseOutput::new(network, d, features);
+        let output = DenseOutput::new(request.isa, network, d, features);
         let mut values = vec![0.0; cells.len() * wanted.len()];
         let row_tiles = tiles(cells.len(), ROW_TILE);
         let tasks = row_tiles.iter().cloned().zip(split_rows(&mut values, &row_tiles, wanted.len())).collect();
@@ -194,7 +187,7 @@ fn genes_as_samples(
             request.features[cells.clone()].iter().filter(|&&f| f != Builder::NO_FEATURE).copied();
         let (first, last) = known.fold((u32::MAX, 0), |(low, high), f| (low.min(f), high.max(f)));
         let features = if first == u32::MAX { 0..0 } else { first as usize..last as usize + 1 };
-        let output = DenseOutput::new(network, d, features);
+        let output = DenseOutput::new(request.isa, network, d, features);
         let mut values = vec![0.0; cells.len() * genes.len()];
         let row_tiles = tiles(cells.len(), ROW_TILE);
         let tasks = row_tiles.iter().cloned().zip(split_rows(&mut values, &row_tiles, genes.len())).collect();

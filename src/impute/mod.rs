@@ -7,7 +7,7 @@ mod value;
 pub use output::{ImputeReport, impute};
 pub use value::{OutputScale, Policy};
 
-use late_fast_kernels::isa::Isa;
+use late_fast_kernels::Isa;
 
 /// How to impute.
 #[derive(Clone, Debug)]

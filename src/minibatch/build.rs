@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use late_fast_kernels::dropout::{kept, row_key};
-use late_fast_kernels::view::CsrView;
+use late_fast_kernels::CsrView;
 
 use super::HOLDOUT_STREAM;
 use super::transform::{Lookup, Transform};
@@ -83,6 +83,41 @@ impl Minibatch {
         (super::loader::BUFFERS as u64 + 1) * one
     }
 
+    /// A minibatch of samples `0..indptr.len() - 1` with the given rows, without dropout or hold-out.
+    ///
+    /// # Panics
+    /// If `indptr` is not one of rows within `features` and `values`, or a feature is not below `n_features`.
+    pub fn from_rows(n_features: usize, indptr: &[usize], features: &[u32], values: &[f32]) -> Self {
+        let rows = RowMajor {
+            ends: indptr[1..].to_vec(),
+            features: features.to_vec(),
+            values: values.to_vec(),
+        };
+        let mut out = Self { samples: (0..).take(rows.ends.len()).collect(), ..Self::default() };
+        out.arrange(&rows, &RowMajor::default(), n_features, None, &mut Vec::new());
+        out
+    }
+
+    /// Fills everything but the samples' numbers from their entries.
+    fn arrange(
+        &mut self,
+        kept: &RowMajor,
+        hidden: &RowMajor,
+        n_features: usize,
+        dropout: Option<InputDropout>,
+        cursor: &mut Vec<usize>,
+    ) {
+        sort_by_feature(kept, n_features, cursor, &mut self.targets);
+        sort_by_feature(hidden, n_features, cursor, &mut self.held_out);
+        self.inputs.clear();
+        self.inputs.extend_from_slice(&self.targets.values);
+        if let Some(dropout) = dropout {
+            drop_inputs(dropout, self);
+        }
+        block_inputs(cursor, self);
+        deal_tasks(self);
+    }
+
     /// The number of samples.
     pub fn n_samples(&self) -> usize {
         self.samples.len()
@@ -153,7 +188,7 @@ impl Minibatch {
 
 /// A view over arrays that this file built.
 fn view<'a>(indptr: &'a [usize], indices: &'a [u32], data: &'a [f32], n_cols: usize) -> CsrView<'a> {
-    match CsrView::new(indptr, indices, data, n_cols) {
+    match CsrView::new(indptr, indices, data, indptr.len().saturating_sub(1), n_cols) {
         Ok(view) => view,
         Err(problem) => unreachable!("a minibatch built by this module is inconsistent: {problem}"),
     }
@@ -270,15 +305,11 @@ impl<'a> Builder<'a> {
         }
         out.samples.clear();
         out.samples.extend_from_slice(samples);
-        sort_by_feature(&self.kept, self.n_features, &mut self.cursor, &mut out.targets);
-        sort_by_feature(&self.hidden, self.n_features, &mut self.cursor, &mut out.held_out);
-        out.inputs.clear();
-        out.inputs.extend_from_slice(&out.targets.values);
-        if let Purpose::Train(Some(dropout)) = purpose {
-            drop_inputs(dropout, out);
-        }
-        block_inputs(&mut self.cursor, out);
-        deal_tasks(out);
+        let dropout = match purpose {
+            Purpose::Train(dropout) => dropout,
+            Purpose::Validate | Purpose::Impute => None,
+        };
+        out.arrange(&self.kept, &self.hidden, self.n_features, dropout, &mut self.cursor);
         Ok(())
     }
 

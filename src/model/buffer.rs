@@ -25,7 +25,7 @@ impl Buffer {
         if len == 0 {
             return Ok(Self { map: None, len });
         }
-        let out_of_memory = |e: std::io::Error| Error::Config {
+        let out_of_memory = |e: std::io::Error| Error::Resources {
             problem: format!("cannot get {len} x 4 bytes of memory: {e}"),
             remedy: "use a smaller network (--hidden) or a smaller --batch-size".into(),
         };

@@ -6,9 +6,9 @@ use late_fast_kernels::activation::column_sums;
 use late_fast_kernels::adam::{Adam, adam};
 use late_fast_kernels::decoder::{EntryLoss, WideLayerMut, decoder_step};
 use late_fast_kernels::gemm::gemm;
-use late_fast_kernels::isa::Isa;
+use late_fast_kernels::Isa;
 use late_fast_kernels::sddmm::sddmm;
-use late_fast_kernels::view::{CsrView, DenseView, DenseViewMut};
+use late_fast_kernels::{CsrView, DenseView, DenseViewMut};
 
 use super::network::Layer;
 use crate::minibatch::Minibatch;
@@ -64,7 +64,7 @@ pub(super) fn masked_step(
     let sums = parallel::map(deal(layer, partials, batch, k), |task| {
         task.dd.fill(0.0);
         let targets = batch.targets_of(task.features);
-        decoder_step(isa, task.dd, task.layer, targets, d, k, scale, step, EntryLoss::Square)
+        decoder_step(isa, task.dd, task.layer, targets, d, k, scale, step, EntryLoss::MaskedSquare)
     });
     sums.into_iter().sum()
 }
@@ -114,15 +114,15 @@ pub(super) fn dense_step(
             let width = local.len();
             let span = local.start * k..local.end * k;
             let error = &mut error[..n_samples * width];
-            sum += dense_block_error(error, &w[span.clone()], &bias[local.clone()], batch, features, d, k);
+            sum += dense_block_error(isa, error, &w[span.clone()], &bias[local.clone()], batch, features, d, k);
             for g in &mut *error {
                 *g *= 2.0 * scale;
             }
             let g = DenseView::new(error, n_samples, width);
             let wide = DenseView::new(&w[span.clone()], width, k);
-            gemm(DenseViewMut::new(task.dd, n_samples, k), g, wide, 1.0);
+            gemm(isa, DenseViewMut::new(task.dd, n_samples, k), g, wide, 1.0);
             let dw = &mut dw[..width * k];
-            gemm(DenseViewMut::new(dw, width, k), g.transposed(), DenseView::new(d, n_samples, k), 0.0);
+            gemm(isa, DenseViewMut::new(dw, width, k), g.transposed(), DenseView::new(d, n_samples, k), 0.0);
             column_sums(isa, &mut db[..width], error);
             adam(isa, &mut w[span.clone()], &mut m[span.clone()], &mut v[span], dw, step);
             let bias = &mut bias[local.clone()];
@@ -134,12 +134,12 @@ pub(super) fn dense_step(
 }
 
 /// The sum of squared errors over every entry, zeros included, but for the held-out ones.
-pub(super) fn dense_error(layer: &Layer, batch: &Minibatch, d: &[f32], k: usize) -> f64 {
+pub(super) fn dense_error(isa: Isa, layer: &Layer, batch: &Minibatch, d: &[f32], k: usize) -> f64 {
     let blocks = tiles(batch.n_features(), DENSE_BLOCK);
     let sums = parallel::map(blocks, |features| {
         let mut error = vec![0.0; batch.n_samples() * features.len()];
         let w = &layer.weight.value[features.start * k..features.end * k];
-        dense_block_error(&mut error, w, &layer.bias.value[features.clone()], batch, features, d, k)
+        dense_block_error(isa, &mut error, w, &layer.bias.value[features.clone()], batch, features, d, k)
     });
     sums.into_iter().sum()
 }
@@ -147,6 +147,7 @@ pub(super) fn dense_error(layer: &Layer, batch: &Minibatch, d: &[f32], k: usize)
 /// Writes `relu(d w^T + bias) - x` (`n_samples x features`), 0 where the output is 0 or the entry is held
 /// out; returns the sum of the squared errors, those at outputs of 0 included.
 fn dense_block_error(
+    isa: Isa,
     error: &mut [f32],
     w: &[f32],
     bias: &[f32],
@@ -156,7 +157,7 @@ fn dense_block_error(
     k: usize,
 ) -> f64 {
     let width = features.len();
-    relu_affine(error, d, w, bias, k);
+    relu_affine(isa, error, d, w, bias, k);
     let active: Vec<bool> = error.iter().map(|&y| y > 0.0).collect();
     for_each_entry(batch.targets_of(features.clone()), |row, feature, x| error[row * width + feature] -= x);
     for_each_entry(batch.held_out_of(features), |row, feature, _| error[row * width + feature] = 0.0);
@@ -170,11 +171,11 @@ fn dense_block_error(
 }
 
 /// `y = relu(d w^T + bias)`: the dense output of some features, `n_samples x n_features`.
-pub(super) fn relu_affine(y: &mut [f32], d: &[f32], w: &[f32], bias: &[f32], k: usize) {
+pub(super) fn relu_affine(isa: Isa, y: &mut [f32], d: &[f32], w: &[f32], bias: &[f32], k: usize) {
     let n_samples = d.len() / k;
     let width = bias.len();
     let out = DenseViewMut::new(y, n_samples, width);
-    gemm(out, DenseView::new(d, n_samples, k), DenseView::new(w, width, k).transposed(), 0.0);
+    gemm(isa, out, DenseView::new(d, n_samples, k), DenseView::new(w, width, k).transposed(), 0.0);
     for row in y.chunks_exact_mut(width.max(1)) {
         for (y, b) in row.iter_mut().zip(bias) {
             *y = (*y + b).max(0.0);

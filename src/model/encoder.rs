@@ -2,7 +2,7 @@
 
 use late_fast_kernels::adam::Adam;
 use late_fast_kernels::encoder::{WideWeightsMut, encoder_step};
-use late_fast_kernels::isa::Isa;
+use late_fast_kernels::Isa;
 use late_fast_kernels::spmm::spmm;
 
 use super::network::Layer;

@@ -6,8 +6,8 @@ use late_fast_kernels::activation::{bias_relu_dropout, column_sums, relu_dropout
 use late_fast_kernels::adam::{Adam, adam};
 use late_fast_kernels::dropout::row_key;
 use late_fast_kernels::gemm::gemm;
-use late_fast_kernels::isa::Isa;
-use late_fast_kernels::view::{DenseView, DenseViewMut};
+use late_fast_kernels::Isa;
+use late_fast_kernels::{DenseView, DenseViewMut};
 
 use super::buffer::Buffer;
 use super::network::{Layer, Tensor};
@@ -45,6 +45,7 @@ pub(super) fn forward(
             match before.last() {
                 None => sum_partials(out, partials, n_tasks, rows, n_samples, widths[0]),
                 Some(input) => gemm(
+                    isa,
                     DenseViewMut::new(out, rows.len(), widths[k]),
                     DenseView::new(input, rows.len(), widths[k - 1]),
                     DenseView::new(&layer.weight.value, widths[k - 1], widths[k]),
@@ -87,6 +88,7 @@ pub(super) fn backward(
             match after.first() {
                 None => sum_partials(out, partials, n_tasks, rows, n_samples, widths[last]),
                 Some(dy) => gemm(
+                    isa,
                     DenseViewMut::new(out, rows.len(), widths[k]),
                     DenseView::new(dy, rows.len(), widths[k + 1]),
                     DenseView::new(&shared_layers[k + 1].weight.value, widths[k], widths[k + 1]).transposed(),
@@ -149,7 +151,7 @@ fn update(
     parallel::map(updates, |update| match update {
         Update::Weights { units, rows: [w, m, v, g], x, dy } => {
             let dw = DenseViewMut::new(g, units.len(), dy.n_cols());
-            gemm(dw, x.columns(units).transposed(), dy, 0.0);
+            gemm(isa, dw, x.columns(units).transposed(), dy, 0.0);
             adam(isa, w, m, v, g, step);
         }
         Update::Biases { bias, dy, width } => {

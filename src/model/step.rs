@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use late_fast_kernels::adam::Adam;
-use late_fast_kernels::isa::Isa;
+use late_fast_kernels::Isa;
 
 use super::network::{Layer, Network};
 use super::workspace::Workspace;
@@ -12,9 +12,9 @@ use crate::error::Result;
 use crate::minibatch::Minibatch;
 
 /// Adam's constants, as in TensorFlow and PyTorch.
-const BETA1: f32 = 0.9;
-const BETA2: f32 = 0.999;
-const EPSILON: f32 = 1e-8;
+const BETA1: f64 = 0.9;
+const BETA2: f64 = 0.999;
+const EPSILON: f64 = 1e-8;
 
 /// Dropout of the hidden activations.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -105,7 +105,7 @@ impl Network {
         }
         self.encode(workspace, batch, options.isa, options.dropout)?;
         self.steps += 1;
-        let step = Adam::at_step(options.learning_rate, BETA1, BETA2, EPSILON, self.steps);
+        let step = Adam::at_step(f64::from(options.learning_rate), BETA1, BETA2, EPSILON, self.steps);
         let widths = self.architecture.hidden_widths();
         let (k, last) = (self.architecture.wide(), widths.len() - 1);
         let (n_samples, n_tasks) = (batch.n_samples(), batch.n_tasks());
@@ -160,7 +160,7 @@ impl Network {
             LossKind::MaskedMse { .. } => {
                 decoder::masked_error(isa, self.output_layer(), batch, d, k, Minibatch::targets_of)
             }
-            LossKind::Mse => decoder::dense_error(self.output_layer(), batch, d, k),
+            LossKind::Mse => decoder::dense_error(isa, self.output_layer(), batch, d, k),
         };
         Ok(StepResult { sum, count: loss.count(batch) })
     }
@@ -197,12 +197,12 @@ impl Network {
 
     /// The dense output of some features for every row of `d` (the last hidden activation),
     /// `n_samples x features`.
-    pub fn output(&self, d: &[f32], features: Range<usize>) -> Vec<f32> {
+    pub fn output(&self, isa: Isa, d: &[f32], features: Range<usize>) -> Vec<f32> {
         let k = self.architecture.wide();
         let layer = self.output_layer();
         let mut y = vec![0.0; d.len() / k * features.len()];
         let w = &layer.weight.value[features.start * k..features.end * k];
-        decoder::relu_affine(&mut y, d, w, &layer.bias.value[features], k);
+        decoder::relu_affine(isa, &mut y, d, w, &layer.bias.value[features], k);
         y
     }
 

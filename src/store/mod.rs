@@ -11,4 +11,4 @@ mod write;
 pub(crate) use mmap::Map;
 pub use open::{RowEntries, Store};
 pub use prepare::{Prepared, prepare};
-pub use write::Summary;
+pub use write::{Summary, scan};

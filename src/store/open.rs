@@ -3,8 +3,6 @@
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use tempfile::TempPath;
-
 use super::mmap::Map;
 use super::write::Summary;
 use crate::error::{Error, Result};
@@ -23,8 +21,6 @@ pub struct Store {
     n_rows: usize,
     n_cols: usize,
     summary: Summary,
-    /// Removes the file when the store is dropped; `None` for an input mapped in place.
-    _temporary: Option<TempPath>,
 }
 
 /// The entries of one row, appended to by [`Store::read_row`].
@@ -51,7 +47,6 @@ impl Store {
         major: Major,
         n_cols: usize,
         summary: Summary,
-        temporary: Option<TempPath>,
     ) -> Result<Self> {
         let map = Map::open(&place.path)?;
         let file_bytes = map.bytes().len() as u64;
@@ -78,7 +73,6 @@ impl Store {
             n_rows,
             n_cols,
             summary,
-            _temporary: temporary,
         })
     }
 

@@ -6,13 +6,13 @@ use tempfile::TempPath;
 
 use super::open::Store;
 use super::transpose::transpose;
-use super::write::{minor_axis, scan, unpack};
+use super::write::{Summary, unpack};
 use crate::error::{Error, Result};
 use crate::io::{Source, Tally};
 use crate::matrix::Major;
 
 /// Temporary stores carry this prefix, so that what a killed run left behind can be recognised.
-pub(crate) const TEMPORARY_PREFIX: &str = ".late-fast-store-";
+const TEMPORARY_PREFIX: &str = ".late-fast-store-";
 
 /// The stores made from one source.
 #[derive(Debug)]
@@ -31,40 +31,35 @@ impl Prepared {
 /// Steps of [`prepare`], for progress display: the step's name, entries done since the last call.
 pub type Progress<'a> = &'a dyn Fn(&'static str, u64);
 
-/// Checks the source and makes it available with rows of every axis in `wanted`, in files under
-/// `cache_dir` that are removed when the result is dropped.
+/// Makes the source, which [`scan`](super::scan) summed up, available with rows of every axis in `wanted`.
+///
+/// Stores are written to files in `cache_dir` whose names are removed as soon as they are mapped: the system
+/// frees them when the run ends, however it ends.
+///
+/// # Errors
+/// When the source has no entry, or was changed, or the stores cannot be written.
 pub fn prepare(
     source: &dyn Source,
+    summary: Summary,
     wanted: &[Major],
     cache_dir: &Path,
     progress: Progress<'_>,
 ) -> Result<Prepared> {
-    let summary = scan(source, &|n| progress("checking", n))?;
-    if summary.tally.nnz == 0 {
-        return Err(Error::input(
-            source.path(),
-            source.layout(),
-            "at least one observed (non-zero) entry",
-            format!("{} cells x {} genes, all zero", source.cells().len(), source.genes().len()),
-            "check that this is the right file, layer (--layer), genome (--genome) and feature type",
-        ));
-    }
-    let n_cols = minor_axis(source).len();
+    let n_cols = summary.col_nnz.len();
     let clean = summary.tally == Tally { nnz: summary.tally.nnz, ..Tally::default() };
     let native = match source.in_place() {
-        Some(place) if clean => Store::map(&place, source.major(), n_cols, summary, None)?,
+        Some(place) if clean => Store::map(&place, source.major(), n_cols, summary)?,
         _ => {
             let path = temporary(cache_dir)?;
             let place = unpack(source, &summary, &path, &|n| progress("unpacking", n))?;
-            Store::map(&place, source.major(), n_cols, summary, Some(path))?
+            Store::map(&place, source.major(), n_cols, summary)?
         }
     };
     let transposed = if wanted.contains(&native.major().other()) {
         let path = temporary(cache_dir)?;
         let place =
             transpose(&native, source.cells(), source.genes(), &path, &|n| progress("transposing", n))?;
-        let (n_cols, summary) = (native.n_rows(), native.summary().transposed());
-        Some(Store::map(&place, native.major().other(), n_cols, summary, Some(path))?)
+        Some(Store::map(&place, native.major().other(), native.n_rows(), native.summary().transposed())?)
     } else {
         None
     };
@@ -74,7 +69,7 @@ pub fn prepare(
 fn temporary(dir: &Path) -> Result<TempPath> {
     tempfile::Builder::new()
         .prefix(TEMPORARY_PREFIX)
-        .suffix(".h5ad")
+        .suffix(".tmp")
         .tempfile_in(dir)
         .map(tempfile::NamedTempFile::into_temp_path)
         .map_err(|e| Error::io(dir, "create a temporary file for the matrix store", e))

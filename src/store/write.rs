@@ -5,7 +5,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use crate::error::{Error, Result};
-use crate::h5ad;
+use crate::h5ad::{self, SparseSpec};
 use crate::io::{Dtype, InPlace, RawArray, Source, Tally};
 use crate::matrix::{Axis, Major, RowBlock};
 
@@ -28,15 +28,48 @@ pub struct Summary {
 
 impl Summary {
     /// The same facts seen from the other axis.
-    pub(super) fn transposed(&self) -> Self {
+    pub fn transposed(&self) -> Self {
         Self { row_nnz: self.col_nnz.clone(), col_nnz: self.row_nnz.clone(), ..self.clone() }
+    }
+
+    /// The element types of a store of this matrix.
+    fn dtypes(&self) -> StoreDtypes {
+        let counts_up_to = |max: u32| self.integer && self.max <= f64::from(max);
+        StoreDtypes {
+            indices: if self.col_nnz.len() <= 1 << 16 { Dtype::U16 } else { Dtype::U32 },
+            data: match () {
+                () if counts_up_to(u8::MAX.into()) => Dtype::U8,
+                () if counts_up_to(u16::MAX.into()) => Dtype::U16,
+                () if counts_up_to(u32::MAX) => Dtype::U32,
+                () => Dtype::F32,
+            },
+        }
+    }
+
+    /// Bytes of a store's arrays on disk.
+    pub fn store_bytes(&self) -> u64 {
+        let StoreDtypes { indices, data } = self.dtypes();
+        self.tally.nnz * (indices.size() + data.size()) as u64
+            + (self.row_nnz.len() as u64 + 1) * Dtype::I64.size() as u64
     }
 }
 
-/// Streams the source once and sums it up. `progress` is told the entries of each block.
-pub(super) fn scan(source: &dyn Source, progress: &dyn Fn(u64)) -> Result<Summary> {
+/// The smallest lossless types of a store.
+struct StoreDtypes {
+    indices: Dtype,
+    data: Dtype,
+}
+
+/// Streams the source once, checks every entry and sums it up. `progress` is told the entries of each block.
+///
+/// # Errors
+/// When the source is damaged, or no entry is observed.
+pub fn scan(source: &dyn Source, progress: &dyn Fn(u64)) -> Result<Summary> {
     let major = source.major();
-    let n_cols = minor_axis(source).len();
+    let n_cols = match major {
+        Major::Cells => source.genes().len(),
+        Major::Genes => source.cells().len(),
+    };
     let mut summary = Summary { integer: true, col_nnz: vec![0; n_cols], ..Summary::default() };
     summary.cell_sums = vec![0.0; source.cells().len()];
     let mut n_rows = 0;
@@ -56,6 +89,15 @@ pub(super) fn scan(source: &dyn Source, progress: &dyn Fn(u64)) -> Result<Summar
         progress(block.nnz() as u64);
         Ok(())
     })?;
+    if summary.tally.nnz == 0 {
+        return Err(Error::input(
+            source.path(),
+            source.layout(),
+            "at least one observed (non-zero) entry",
+            format!("{} cells x {} genes, all zero", source.cells().len(), source.genes().len()),
+            "check that this is the right file, layer (--layer), genome (--genome) and feature type",
+        ));
+    }
     Ok(summary)
 }
 
@@ -85,19 +127,40 @@ pub(super) fn create(
     genes: &Axis,
     summary: &Summary,
 ) -> Result<InPlace> {
-    let nnz = summary.tally.nnz;
-    let n_rows = summary.row_nnz.len() as u64;
-    let index_dtype = if summary.col_nnz.len() <= 1 << 16 { Dtype::U16 } else { Dtype::U32 };
-    let data_dtype = match (summary.integer, summary.max) {
-        (true, max) if max <= f64::from(u8::MAX) => Dtype::U8,
-        (true, max) if max <= f64::from(u16::MAX) => Dtype::U16,
-        (true, max) if max <= f64::from(u32::MAX) => Dtype::U32,
-        _ => Dtype::F32,
+    let StoreDtypes { indices, data } = summary.dtypes();
+    let spec = SparseSpec {
+        shape: (cells.len() as u64, genes.len() as u64),
+        major,
+        nnz: summary.tally.nnz,
+        data,
+        indices,
+        compressed: false,
     };
-    let arrays = [("indptr", Dtype::I64, n_rows + 1), ("indices", index_dtype, nnz), ("data", data_dtype, nnz)];
-    let offsets = h5ad::create_contiguous_matrix(path, major, cells, genes, &arrays)?;
-    let raw = |k: usize| RawArray { offset: offsets[k], len: arrays[k].2, dtype: arrays[k].1 };
-    Ok(InPlace { path: path.to_owned(), indptr: raw(0), indices: raw(1), data: raw(2) })
+    let failed = |object: &str, e| Error::hdf5(path, object, "create the matrix store", e);
+    // Arrays start at multiples of a cache line.
+    let file = hdf5::FileBuilder::new()
+        .with_fapl(|access| access.alignment(0, 64))
+        .create(path)
+        .map_err(|e| failed("/", e))?;
+    h5ad::write_root(&file)?;
+    h5ad::write_axis(&file, "obs", cells)?;
+    h5ad::write_axis(&file, "var", genes)?;
+    let matrix = h5ad::create_sparse(&file, "X", &spec)?;
+    let raw = |dataset: &hdf5::Dataset, len: u64, dtype: Dtype| {
+        // An array without elements has no place.
+        let offset = if len == 0 { Some(0) } else { dataset.offset() };
+        let offset = offset.ok_or_else(|| failed(&dataset.name(), "no space was allocated".into()))?;
+        Ok::<_, Error>(RawArray { offset, len, dtype })
+    };
+    let place = InPlace {
+        path: path.to_owned(),
+        indptr: raw(&matrix.indptr, summary.row_nnz.len() as u64 + 1, Dtype::I64)?,
+        indices: raw(&matrix.indices, spec.nnz, indices)?,
+        data: raw(&matrix.data, spec.nnz, data)?,
+    };
+    drop(matrix);
+    file.close().map_err(|e| failed("/", e))?;
+    Ok(place)
 }
 
 /// Fills the arrays of a store in row order.
@@ -187,13 +250,5 @@ fn encode_values(values: &[f64], dtype: Dtype, bytes: &mut Vec<u8>) {
         Dtype::U16 => bytes.extend(values.iter().flat_map(|&value| (value as u16).to_le_bytes())),
         Dtype::U32 => bytes.extend(values.iter().flat_map(|&value| (value as u32).to_le_bytes())),
         _ => bytes.extend(values.iter().flat_map(|&value| (value as f32).to_le_bytes())),
-    }
-}
-
-/// The axis that the entries of a compressed row lie on.
-pub(super) fn minor_axis(source: &dyn Source) -> &Axis {
-    match source.major() {
-        Major::Cells => source.genes(),
-        Major::Genes => source.cells(),
     }
 }

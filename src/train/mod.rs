@@ -1,11 +1,11 @@
-//! Training: the epoch loop, its split, its history and the memory it takes.
+//! Training: the epoch loop, its split, its results and the memory it takes.
 
-mod history;
 mod plan;
+mod results;
 mod run;
 mod split;
 
-pub use history::{EpochRecord, write_history};
-pub use plan::Plan;
-pub use run::{Observer, Trained, train};
-pub use split::Split;
+pub use plan::{Plan, human_bytes};
+pub use results::{Finished, MODEL_FILE, Results};
+pub use run::{EpochRecord, Observer, Trained, train};
+pub use split::{Split, SplitCounts};

@@ -1,9 +1,11 @@
 //! What a run will take, before it starts.
 
+use super::split::Split;
 use crate::config::TrainConfig;
 use crate::error::{Error, Result};
 use crate::minibatch::Minibatch;
 use crate::model::{Architecture, Workspace};
+use crate::store::Summary;
 
 /// Parameters, steps and bytes of a training run.
 #[derive(Clone, Debug, serde::Serialize)]
@@ -34,32 +36,26 @@ const BYTES_PER_NAME: u64 = 160;
 const BASE_BYTES: u64 = 96 << 20;
 
 impl Plan {
-    /// Plans the training of a network on `nnz` entries.
-    pub fn new(
-        config: &TrainConfig,
-        n_features: usize,
-        n_samples: usize,
-        n_names: usize,
-        nnz: u64,
-        store_bytes: u64,
-    ) -> Self {
+    /// Plans the training of a network on the matrix that `summary` describes, a row a sample, with
+    /// `n_names` cells and genes in all.
+    pub fn new(config: &TrainConfig, summary: &Summary, split: &Split, n_names: usize) -> Self {
+        let n_features = split.features.len();
+        let n_samples = split.train.len();
         let architecture = Architecture { n_features, hidden: config.hidden.clone() };
         let n_parameters = architecture.n_parameters();
         let value_bytes = n_parameters * size_of::<f32>() as u64;
         let batch = config.batch_size.min(n_samples.max(1));
-        let nnz_per_batch = (nnz as f64 / n_samples.max(1) as f64 * batch as f64).ceil();
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an estimate")]
-        let nnz_per_batch = nnz_per_batch as u64;
+        let nnz_per_batch = summary.tally.nnz.div_ceil(summary.row_nnz.len().max(1) as u64) * batch as u64;
         Self {
             n_parameters,
             n_samples: n_samples as u64,
-            steps_per_epoch: (n_samples as u64).div_ceil(config.batch_size as u64),
+            steps_per_epoch: n_samples.div_ceil(config.batch_size) as u64,
             weight_bytes: 2 * value_bytes,
             optimiser_bytes: 2 * value_bytes,
             minibatch_bytes: Workspace::bytes(&architecture, batch, Minibatch::max_tasks(n_features))
                 + Minibatch::bytes(n_features, batch, nnz_per_batch),
             axis_bytes: n_names as u64 * BYTES_PER_NAME,
-            store_bytes,
+            store_bytes: summary.store_bytes(),
             architecture,
         }
     }

@@ -2,9 +2,8 @@
 
 use std::time::Instant;
 
-use late_fast_kernels::isa::Isa;
+use late_fast_kernels::Isa;
 
-use super::history::EpochRecord;
 use super::split::Split;
 use crate::config::{Loss, LossNorm, TrainConfig};
 use crate::error::{Error, Result};
@@ -16,6 +15,23 @@ use crate::model::{
 };
 use crate::parallel;
 use crate::store::Store;
+
+/// What is known after an epoch.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+pub struct EpochRecord {
+    /// Counted from 1.
+    pub epoch: u64,
+    /// Mean training loss over the epoch's steps, with dropout, as it was when each step was taken.
+    pub train_loss: f64,
+    /// Mean validation error after the epoch, without dropout.
+    pub validation_loss: f64,
+    /// Whether this is the best epoch so far.
+    pub best: bool,
+    /// Wall time of the epoch, validation included.
+    pub seconds: f64,
+    /// Training samples a second, validation not included.
+    pub samples_per_second: f64,
+}
 
 /// Is told how training goes.
 pub trait Observer {

@@ -6,7 +6,7 @@ use crate::config::{TrainConfig, Validation};
 use crate::error::{Error, Result};
 use crate::matrix::Major;
 use crate::minibatch::{Builder, Holdout, split_samples};
-use crate::store::Store;
+use crate::store::{RowEntries, Store, Summary};
 
 /// The samples and features of a run.
 #[derive(Clone, Debug)]
@@ -35,18 +35,18 @@ pub struct SplitCounts {
 }
 
 impl Split {
-    /// Splits a store. Rows and columns without any entry are left out: there is nothing to learn from them.
+    /// Splits the matrix that `summary` describes, a row a sample. Rows and columns without any entry are
+    /// left out: there is nothing to learn from them.
     ///
     /// # Errors
     /// When the matrix has more rows or columns than fit 32 bits.
-    pub fn new(store: &Store, config: &TrainConfig) -> Result<Self> {
-        let summary = store.summary();
-        let features = observed(&summary.col_nnz, store)?;
-        let mut feature_of_column = vec![Builder::NO_FEATURE; store.n_cols()];
+    pub fn new(summary: &Summary, config: &TrainConfig) -> Result<Self> {
+        let features = observed(&summary.col_nnz)?;
+        let mut feature_of_column = vec![Builder::NO_FEATURE; summary.col_nnz.len()];
         for (feature, &column) in (0_u32..).zip(&features) {
             feature_of_column[column as usize] = feature;
         }
-        let samples = observed(&summary.row_nnz, store)?;
+        let samples = observed(&summary.row_nnz)?;
         let (holdout, [train, validation, test]) = match config.validation {
             Validation::Entries { holdout } => (
                 Some(Holdout { share: holdout, seed: config.seed }),
@@ -106,22 +106,19 @@ impl Split {
 }
 
 /// Positions with at least one entry.
-fn observed(nnz: &[u64], store: &Store) -> Result<Vec<u32>> {
+fn observed(nnz: &[u64]) -> Result<Vec<u32>> {
     if u32::try_from(nnz.len()).is_err() {
-        return Err(Error::input(
-            store.path(),
-            "shape",
-            "at most 4,294,967,295 cells and genes",
-            nnz.len().to_string(),
-            "split the matrix",
-        ));
+        return Err(Error::Resources {
+            problem: format!("{} cells or genes: more than 4,294,967,295 cannot be counted", nnz.len()),
+            remedy: "split the matrix".into(),
+        });
     }
     Ok((0_u32..).zip(nnz).filter(|&(_, &n)| n > 0).map(|(position, _)| position).collect())
 }
 
 fn count_hidden(store: &Store, holdout: Holdout) -> Result<u64> {
     let by_cell = store.major() == Major::Cells;
-    let mut row = crate::store::RowEntries::default();
+    let mut row = RowEntries::default();
     let mut hidden = 0;
     for position in 0..store.n_rows() {
         row.clear();

@@ -1,0 +1,200 @@
+//! The arguments as typed.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use super::memory::parse_bytes;
+use crate::config::{Loss, LossNorm};
+use crate::impute::{OutputDtype, OutputScale, Policy};
+use crate::minibatch::Transform;
+
+/// Impute single-cell RNA-seq counts with an autoencoder trained on the observed entries (LATE).
+#[derive(Debug, Parser)]
+#[command(version, about, max_term_width = 110)]
+pub(super) struct Cli {
+    #[command(subcommand)]
+    pub(super) command: Command,
+    #[command(flatten)]
+    pub(super) common: Common,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Train a network on a count matrix
+    Train(Box<TrainArgs>),
+    /// Impute a matrix with a trained network
+    Impute(ImputeArgs),
+    /// Say what is in a file: layout, shape, density, names, problems
+    Inspect(InspectArgs),
+    /// Show the instruction set found and the kernel chosen for each operation
+    Kernels,
+}
+
+/// Options of every command.
+#[derive(Debug, Args)]
+pub(super) struct Common {
+    /// Threads to use [default: one for each core]
+    #[arg(long, global = true, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    pub(super) threads: usize,
+    /// Memory the run may use, such as 8G [default: what the machine or its cgroup has]
+    #[arg(long, global = true, value_name = "SIZE", value_parser = parse_bytes)]
+    pub(super) memory: Option<u64>,
+    /// Replace existing outputs
+    #[arg(long, global = true)]
+    pub(super) force: bool,
+    /// Print results and errors only
+    #[arg(long, short, global = true)]
+    pub(super) quiet: bool,
+    /// Print results as JSON, one object a line
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+}
+
+/// Which matrix to read.
+#[derive(Debug, Args)]
+pub(super) struct InputArgs {
+    /// 10x HDF5 (v2, v3) or AnnData h5ad; told apart by content
+    #[arg(long = "input", visible_alias = "h5", short = 'i', value_name = "FILE")]
+    pub(super) input: PathBuf,
+    /// 10x: only the genes of this genome; `all` merges the groups of a v2 file
+    #[arg(long, value_name = "NAME")]
+    pub(super) genome: Option<String>,
+    /// h5ad: read layers/NAME instead of X
+    #[arg(long, value_name = "NAME", conflicts_with = "use_raw")]
+    pub(super) layer: Option<String>,
+    /// h5ad: read raw/X with raw/var
+    #[arg(long)]
+    pub(super) use_raw: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum FeaturesArg {
+    /// a sample is a cell
+    Genes,
+    /// a sample is a gene
+    Cells,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum ValidationArg {
+    /// hide a share of the observed entries (--holdout) and score them; every sample trains
+    Entries,
+    /// keep samples apart (--split), as in the paper
+    Samples,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TrainArgs {
+    #[command(flatten)]
+    pub(super) input: InputArgs,
+    /// What the network's features are
+    #[arg(long, value_enum, default_value_t = FeaturesArg::Genes)]
+    pub(super) features: FeaturesArg,
+    /// Directory for model, history and settings [default: <input's name>.late]
+    #[arg(long, short, value_name = "DIR")]
+    pub(super) out: Option<PathBuf>,
+    /// Impute the matrix as well, into this file
+    #[arg(long, value_name = "OUT.h5ad")]
+    pub(super) impute: Option<PathBuf>,
+    /// Directory for the unpacked matrix [default: beside --out]
+    #[arg(long, value_name = "DIR")]
+    pub(super) cache: Option<PathBuf>,
+    /// Print the plan and stop
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// Widths of the hidden layers up to the latent one: 1, 2 or 3 of them for 3, 5 or 7 layers
+    #[arg(long, value_name = "W,..", value_delimiter = ',', default_value = "800,400")]
+    pub(super) hidden: Vec<usize>,
+    /// Dropout rate of the input
+    #[arg(long, value_name = "RATE", default_value_t = 0.2)]
+    pub(super) dropout_in: f32,
+    /// Dropout rate of the hidden layers
+    #[arg(long, value_name = "RATE", default_value_t = 0.5)]
+    pub(super) dropout_hidden: f32,
+    /// Learning rate of Adam
+    #[arg(long, value_name = "RATE", default_value_t = 3e-4)]
+    pub(super) lr: f32,
+    /// Samples in a minibatch
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    pub(super) batch_size: usize,
+    /// Most epochs to train
+    #[arg(long, value_name = "N", default_value_t = 500)]
+    pub(super) epochs: u64,
+    /// Stop after this many epochs without a better validation error
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    pub(super) patience: u64,
+    /// Which entries the loss counts
+    #[arg(long, value_enum, default_value_t = Loss::MaskedMse)]
+    pub(super) loss: Loss,
+    /// What the masked loss is divided by
+    #[arg(long, value_enum, default_value_t = LossNorm::Nonzero)]
+    pub(super) loss_norm: LossNorm,
+    /// Scale the network learns
+    #[arg(long, value_enum, default_value_t = Transform::Log10)]
+    pub(super) transform: Transform,
+    /// What training is validated on
+    #[arg(long, value_enum, default_value_t = ValidationArg::Entries)]
+    pub(super) validation: ValidationArg,
+    /// Share of the observed entries to hide and score (--validation entries)
+    #[arg(long, value_name = "SHARE", default_value_t = 0.05)]
+    pub(super) holdout: f64,
+    /// Shares of training, validation and test samples (--validation samples)
+    #[arg(long, value_name = "A,B,C", value_delimiter = ',', num_args = 1, default_value = "0.7,0.15,0.15")]
+    pub(super) split: Vec<f64>,
+    /// Seed of everything random
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(super) seed: u64,
+    #[command(flatten)]
+    pub(super) output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ImputeArgs {
+    /// Directory written by `train`, or a model file
+    #[arg(long, short, value_name = "DIR|FILE")]
+    pub(super) model: PathBuf,
+    #[command(flatten)]
+    pub(super) input: InputArgs,
+    /// The imputed h5ad
+    #[arg(long, short, value_name = "OUT.h5ad")]
+    pub(super) out: PathBuf,
+    /// Directory for the unpacked matrix [default: beside --out]
+    #[arg(long, value_name = "DIR")]
+    pub(super) cache: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) output: OutputArgs,
+}
+
+/// What the imputed file holds.
+#[derive(Debug, Args)]
+pub(super) struct OutputArgs {
+    /// What becomes of observed entries in the imputed matrix
+    #[arg(long, value_enum, default_value_t = Policy::Replace)]
+    pub(super) policy: Policy,
+    /// Scale of the imputed values
+    #[arg(long, value_enum, default_value_t = OutputScale::Log10)]
+    pub(super) output_scale: OutputScale,
+    /// Write only the genes named in this file, one name or id a line
+    #[arg(long, value_name = "FILE")]
+    pub(super) genes: Option<PathBuf>,
+    /// Element type of the imputed values
+    #[arg(long, value_enum, default_value_t = OutputDtype::F32)]
+    pub(super) dtype: OutputDtype,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct InspectArgs {
+    /// The file
+    #[arg(value_name = "FILE")]
+    pub(super) path: PathBuf,
+    /// 10x: only the genes of this genome; `all` merges the groups of a v2 file
+    #[arg(long, value_name = "NAME")]
+    pub(super) genome: Option<String>,
+    /// h5ad: read layers/NAME instead of X
+    #[arg(long, value_name = "NAME", conflicts_with = "use_raw")]
+    pub(super) layer: Option<String>,
+    /// h5ad: read raw/X with raw/var
+    #[arg(long)]
+    pub(super) use_raw: bool,
+}

@@ -1,0 +1,131 @@
+//! Opening the input and saying what it is, for every command that reads a matrix.
+
+use std::path::Path;
+
+use super::args::InputArgs;
+use super::report::Reporter;
+use crate::error::{Error, Result};
+use crate::io::{self, ReadOptions, Source};
+use crate::matrix::{Axis, Column, Major};
+use crate::minibatch::Transform;
+use crate::store::{self, Prepared, Summary};
+
+/// An opened matrix of which every entry was checked.
+pub(super) struct Input {
+    pub(super) source: Box<dyn Source>,
+    pub(super) summary: Summary,
+}
+
+impl Input {
+    /// Opens and checks the matrix, and says in one line what it is.
+    pub(super) fn open(args: &InputArgs, reporter: &Reporter) -> Result<Self> {
+        let options = ReadOptions {
+            genome: args.genome.clone(),
+            layer: args.layer.clone(),
+            use_raw: args.use_raw,
+        };
+        let source = io::open(&args.input, &options)?;
+        let (cells, genes) = (source.cells(), source.genes());
+        let first = |axis: &Axis| axis.names.first().cloned().unwrap_or_else(|| "none".into());
+        reporter.say(&format!(
+            "{}: {}, {} cells x {} genes; first cell {}, first gene {}",
+            source.path().display(),
+            source.layout(),
+            cells.len(),
+            genes.len(),
+            first(cells),
+            first(genes)
+        ));
+        for note in source.notes() {
+            reporter.say(&format!("note: {note}"));
+        }
+        let summary = {
+            let step = reporter.step("checking", source.declared_nnz(), "entries");
+            store::scan(source.as_ref(), &|n| step.advance(n))?
+        };
+        let tally = &summary.tally;
+        for (count, what) in [
+            (tally.explicit_zeros, "stored zeros were ignored"),
+            (tally.merged_duplicates, "repeated entries were added up"),
+            (tally.unsorted_rows, "rows were not sorted"),
+        ] {
+            if count > 0 {
+                reporter.say(&format!("note: {count} {what}"));
+            }
+        }
+        Ok(Self { source, summary })
+    }
+
+    /// What is known of the entries, seen with `major` as rows.
+    pub(super) fn summary_by(&self, major: Major) -> Summary {
+        if self.source.major() == major { self.summary.clone() } else { self.summary.transposed() }
+    }
+
+    /// Warns when the values do not look like what `transform` expects.
+    pub(super) fn check_scale(&self, transform: Transform, reporter: &Reporter) {
+        if transform != Transform::AsIs && !self.summary.integer {
+            reporter.warn(
+                "the values are not whole numbers, so this is not a matrix of raw counts; \
+                 if they are normalised already, choose the counts (--layer, --use-raw) or --transform as-is",
+            );
+        }
+    }
+
+    /// Makes the matrix available with rows of every axis in `wanted`.
+    pub(super) fn prepare(self, wanted: &[Major], cache_dir: &Path, reporter: &Reporter) -> Result<(Box<dyn Source>, Prepared)> {
+        let nnz = self.summary.tally.nnz;
+        let mut current: Option<(&'static str, super::report::Step)> = None;
+        let current = std::cell::RefCell::new(&mut current);
+        let prepared = store::prepare(self.source.as_ref(), self.summary, wanted, cache_dir, &|name, n| {
+            let mut current = current.borrow_mut();
+            if current.as_ref().is_none_or(|(now, _)| *now != name) {
+                **current = Some((name, reporter.step(name, nnz, "entries")));
+            }
+            if let Some((_, step)) = current.as_ref() {
+                step.advance(n);
+            }
+        })?;
+        Ok((self.source, prepared))
+    }
+}
+
+/// Positions of the genes named in a file, one name or id a line, in the input's order.
+pub(super) fn read_gene_list(path: &Path, genes: &Axis) -> Result<Vec<u32>> {
+    let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, "read the list of genes", e))?;
+    let wanted: std::collections::HashMap<&str, usize> = text
+        .lines()
+        .enumerate()
+        .map(|(line, name)| (name.trim(), line + 1))
+        .filter(|(name, _)| !name.is_empty())
+        .collect();
+    let ids: Vec<&str> = match genes.column("gene_ids") {
+        Some(Column::Strings(ids)) => ids.iter().map(String::as_str).collect(),
+        _ => Vec::new(),
+    };
+    let mut found = std::collections::HashSet::new();
+    let mut positions = Vec::new();
+    for (position, name) in (0_u32..).zip(&genes.names) {
+        let keys = [Some(name.as_str()), ids.get(position as usize).copied()];
+        let hits: Vec<&str> = keys.into_iter().flatten().filter(|key| wanted.contains_key(key)).collect();
+        if !hits.is_empty() {
+            positions.push(position);
+            found.extend(hits);
+        }
+    }
+    let mut missing: Vec<(&str, usize)> =
+        wanted.into_iter().filter(|(name, _)| !found.contains(name)).collect();
+    missing.sort_unstable_by_key(|&(_, line)| line);
+    if let Some((name, line)) = missing.first() {
+        return Err(Error::input(
+            path,
+            format!("line {line}"),
+            "the name or id of a gene of the input",
+            format!("{name:?}{}", if missing.len() > 1 { format!(" (and {} others unknown)", missing.len() - 1) } else { String::new() }),
+            "correct or remove it; `late-fast inspect` shows what the genes are called",
+        ));
+    }
+    if positions.is_empty() {
+        return Err(Error::input(path, "file", "at least one gene", "none", "name one gene a line"));
+    }
+    Ok(positions)
+}

@@ -1,0 +1,54 @@
+//! The memory budget.
+
+use std::fs;
+
+/// Parses "8G", "512M", "1.5T", "2000000" or "8 GiB"; units are powers of 1024.
+pub(super) fn parse_bytes(text: &str) -> Result<u64, String> {
+    let text = text.trim();
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let shift = match unit.trim().to_ascii_lowercase().trim_end_matches("ib").trim_end_matches('b') {
+        "" => 0,
+        "k" => 10,
+        "m" => 20,
+        "g" => 30,
+        "t" => 40,
+        _ => return Err(format!("{unit:?} is not a unit: use K, M, G or T, as in 8G")),
+    };
+    let number: f64 = number.parse().map_err(|_| "give a size such as 8G".to_owned())?;
+    let bytes = number * (1_u64 << shift) as f64;
+    if bytes >= 1.0 && bytes < u64::MAX as f64 {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the range was checked")]
+        return Ok(bytes as u64);
+    }
+    Err("give a size such as 8G".into())
+}
+
+/// What the machine has, or the smaller limit of the cgroup (a batch job's share); `u64::MAX` when neither is known.
+pub(super) fn available() -> u64 {
+    let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
+        let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+        parse_bytes(line.trim().trim_end_matches("kB").trim()).ok().map(|kib| kib << 10)
+    });
+    // Version 2 and version 1; "max" does not parse and means no limit.
+    let cgroup = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"]
+        .iter()
+        .find_map(|path| fs::read_to_string(path).ok()?.trim().parse().ok());
+    machine.unwrap_or(u64::MAX).min(cgroup.unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_parse() {
+        assert_eq!(parse_bytes("8G"), Ok(8 << 30));
+        assert_eq!(parse_bytes("1.5 GiB"), Ok(3 << 29));
+        assert_eq!(parse_bytes("512mb"), Ok(512 << 20));
+        assert_eq!(parse_bytes("2000000"), Ok(2_000_000));
+        for bad in ["", "G", "8X", "-1G", "0", "1e400T", "1..2G"] {
+            assert!(parse_bytes(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! The command line: arguments as typed become validated settings; results go to stdout, all else to stderr.
+
+mod args;
+mod impute;
+mod input;
+mod inspect;
+mod kernels;
+mod memory;
+mod report;
+mod train;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::error::Error;
+use args::{Cli, Command};
+
+/// The command ran into an error.
+const FAILED: u8 = 1;
+/// The command line cannot be used (clap's own code for it).
+const USAGE: u8 = 2;
+
+/// Runs the command line and returns the process's exit code: 0 done, 1 failed, 2 usage.
+pub fn main() -> ExitCode {
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_env_filter(tracing_subscriber::EnvFilter::from_env("LATE_FAST_LOG"))
+        .init();
+    let cli = Cli::parse();
+    let result = match &cli.command {
+        Command::Train(args) => train::run(args, &cli.common),
+        Command::Impute(args) => impute::run(args, &cli.common),
+        Command::Inspect(args) => inspect::run(args, &cli.common),
+        Command::Kernels => kernels::run(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever reads our results has seen enough.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nothing is left to tell it to when stderr is closed.
+            let _ = writeln!(std::io::stderr(), "error: {error:#}");
+            let usage = matches!(error.downcast_ref::<Error>(), Some(Error::Usage { .. }));
+            ExitCode::from(if usage { USAGE } else { FAILED })
+        }
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
+        .any(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
+}

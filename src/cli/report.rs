@@ -1,0 +1,189 @@
+//! What a run tells while it goes on: bars on a terminal, plain lines elsewhere, JSON when asked for.
+
+use std::cell::{Cell, RefCell};
+use std::io::{IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
+
+use super::args::Common;
+use crate::train::{EpochRecord, Observer};
+
+/// Without a terminal, running work is mentioned this often.
+const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Where a run's words go.
+#[derive(Debug)]
+pub(super) struct Reporter {
+    quiet: bool,
+    json: bool,
+    terminal: bool,
+}
+
+impl Reporter {
+    pub(super) fn new(common: &Common) -> Self {
+        Self { quiet: common.quiet, json: common.json, terminal: std::io::stderr().is_terminal() }
+    }
+
+    /// A line about the run, on stderr.
+    pub(super) fn say(&self, line: &str) {
+        if !self.quiet {
+            // A run goes on when nobody listens.
+            let _ = writeln!(std::io::stderr(), "{line}");
+        }
+    }
+
+    /// A line the user should not miss, on stderr.
+    pub(super) fn warn(&self, line: &str) {
+        let _ = writeln!(std::io::stderr(), "warning: {line}");
+    }
+
+    /// A result, on stdout: for people, or as one line of JSON.
+    pub(super) fn result(&self, event: &str, value: &impl Serialize, text: &str) -> anyhow::Result<()> {
+        let mut stdout = std::io::stdout().lock();
+        if self.json {
+            let mut object = serde_json::to_value(value)?;
+            if let Some(map) = object.as_object_mut() {
+                map.insert("event".into(), event.into());
+            }
+            writeln!(stdout, "{object}")?;
+        } else {
+            writeln!(stdout, "{text}")?;
+        }
+        Ok(())
+    }
+
+    /// A bar for a step of `total` units of which `unit` says what they are.
+    pub(super) fn step(&self, name: &str, total: u64, unit: &str) -> Step {
+        let bar = if self.quiet || !self.terminal {
+            ProgressBar::hidden()
+        } else {
+            ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr())
+        };
+        let template =
+            format!("{{msg:>14}} [{{bar:32}}] {{percent:>3}}% {{human_pos}} {unit} {{per_sec}} ETA {{eta}}");
+        if let Ok(style) = ProgressStyle::with_template(&template) {
+            bar.set_style(style.progress_chars("=> "));
+        }
+        bar.set_message(name.to_owned());
+        Step { bar, plain: !self.quiet && !self.terminal, name: name.into(), done: Cell::new(0), total, unit: unit.into(), said: Cell::new(Instant::now()) }
+    }
+}
+
+/// Progress of one step.
+#[derive(Debug)]
+pub(super) struct Step {
+    bar: ProgressBar,
+    plain: bool,
+    name: String,
+    unit: String,
+    done: Cell<u64>,
+    total: u64,
+    said: Cell<Instant>,
+}
+
+impl Step {
+    pub(super) fn advance(&self, units: u64) {
+        self.bar.inc(units);
+        self.done.set(self.done.get() + units);
+        if self.plain && self.said.get().elapsed() >= PLAIN_INTERVAL {
+            self.said.set(Instant::now());
+            let percent = 100 * self.done.get() / self.total.max(1);
+            let _ = writeln!(std::io::stderr(), "{}: {} {} ({percent}%)", self.name, self.done.get(), self.unit);
+        }
+    }
+}
+
+impl Drop for Step {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// Shows training epoch by epoch.
+#[derive(Debug)]
+pub(super) struct TrainingProgress<'a> {
+    reporter: &'a Reporter,
+    bar: ProgressBar,
+    noun: &'static str,
+    epochs: u64,
+    samples: u64,
+    best: Cell<f64>,
+    started: Instant,
+    said: Cell<Instant>,
+    failed: RefCell<Option<anyhow::Error>>,
+}
+
+impl<'a> TrainingProgress<'a> {
+    pub(super) fn new(reporter: &'a Reporter, epochs: u64, samples: u64, noun: &'static str) -> Self {
+        let bar = if reporter.quiet || !reporter.terminal {
+            ProgressBar::hidden()
+        } else {
+            ProgressBar::with_draw_target(Some(epochs * samples), ProgressDrawTarget::stderr())
+        };
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} [{bar:24}] at most {eta} more") {
+            bar.set_style(style.progress_chars("=> "));
+        }
+        let now = Instant::now();
+        Self {
+            reporter,
+            bar,
+            noun,
+            epochs,
+            samples,
+            best: Cell::new(f64::INFINITY),
+            started: now,
+            said: Cell::new(now),
+            failed: RefCell::new(None),
+        }
+    }
+
+    /// The first error in writing results, if any.
+    pub(super) fn finish(self) -> anyhow::Result<()> {
+        self.bar.finish_and_clear();
+        self.failed.into_inner().map_or(Ok(()), Err)
+    }
+
+    /// The first epochs, every tenth, and one now and then when epochs are slow.
+    fn is_worth_a_line(&self, epoch: u64) -> bool {
+        epoch <= 3 || epoch.is_multiple_of(10) || self.said.get().elapsed() >= PLAIN_INTERVAL
+    }
+}
+
+impl Observer for TrainingProgress<'_> {
+    fn step(&self, epoch: u64, n_samples: usize, loss: f64) {
+        self.bar.inc(n_samples as u64);
+        let done = self.bar.position() as f64;
+        let rate = done / self.started.elapsed().as_secs_f64().max(1e-3);
+        let best = self.best.get();
+        let best = if best.is_finite() { format!("  best validation {best:.5}") } else { String::new() };
+        self.bar.set_message(format!(
+            "epoch {epoch}/{}  loss {loss:.5}{best}  {rate:.0} {}/s",
+            self.epochs, self.noun
+        ));
+    }
+
+    fn epoch(&self, record: &EpochRecord) {
+        self.best.set(self.best.get().min(record.validation_loss));
+        self.bar.set_position(record.epoch * self.samples);
+        if self.reporter.json {
+            if let Err(error) = self.reporter.result("epoch", record, "") {
+                self.failed.borrow_mut().get_or_insert(error);
+            }
+        } else if !self.reporter.terminal && self.is_worth_a_line(record.epoch) {
+            self.said.set(Instant::now());
+            self.reporter.say(&format!(
+                "epoch {:>4}/{}  training loss {:.5}  validation error {:.5}{}  {:.2} s  {:.0} {}/s",
+                record.epoch,
+                self.epochs,
+                record.train_loss,
+                record.validation_loss,
+                if record.best { " *" } else { "  " },
+                record.seconds,
+                record.samples_per_second,
+                self.noun
+            ));
+        }
+    }
+}

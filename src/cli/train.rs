@@ -1,0 +1,216 @@
+//! `late-fast train`
+
+use std::path::{Path, PathBuf};
+
+use late_fast_kernels::Isa;
+use serde::Serialize;
+
+use super::args::{Common, FeaturesArg, TrainArgs, ValidationArg};
+use super::impute::{impute_options, write_imputed};
+use super::kernels::chosen_isa;
+use super::input::{Input, read_gene_list};
+use super::memory;
+use super::report::{Reporter, TrainingProgress};
+use crate::atomic::{parent, refuse_existing};
+use crate::config::{TrainConfig, Validation};
+use crate::matrix::Major;
+use crate::parallel;
+use crate::train::{Finished, MODEL_FILE, Plan, Results, Split, human_bytes, train};
+
+pub(super) fn run(args: &TrainArgs, common: &Common) -> anyhow::Result<()> {
+    let config = config_of(args);
+    config.validate()?;
+    let isa = chosen_isa()?;
+    let reporter = Reporter::new(common);
+    let out = args.out.clone().unwrap_or_else(|| default_out(&args.input.input));
+    if !args.dry_run {
+        refuse_existing(&out.join(MODEL_FILE), common.force)?;
+        if let Some(path) = &args.impute {
+            refuse_existing(path, common.force)?;
+        }
+    }
+    parallel::with_threads(common.threads, || {
+        train_and_impute(args, common, &config, isa, &out, &reporter)
+    })?
+}
+
+fn train_and_impute(
+    args: &TrainArgs,
+    common: &Common,
+    config: &TrainConfig,
+    isa: Isa,
+    out: &Path,
+    reporter: &Reporter,
+) -> anyhow::Result<()> {
+    let input = Input::open(&args.input, reporter)?;
+    input.check_scale(config.transform, reporter);
+    let summary = input.summary_by(config.samples);
+    let split = Split::new(&summary, config)?;
+    let n_names = input.source.cells().len() + input.source.genes().len();
+    let plan = Plan::new(config, &summary, &split, n_names);
+    let budget = common.memory.unwrap_or_else(memory::available);
+    let text = describe_plan(&plan, config, &input, isa, budget);
+    if args.dry_run {
+        reporter.result("plan", &plan, &text)?;
+        return Ok(plan.check(budget, config)?);
+    }
+    reporter.say(&text);
+    plan.check(budget, config)?;
+
+    let genes = match &args.output.genes {
+        Some(path) => Some(read_gene_list(path, input.source.genes())?),
+        None => None,
+    };
+    let mut wanted = vec![config.samples];
+    wanted.extend(args.impute.as_ref().map(|_| Major::Cells));
+    let cache = args.cache.clone().unwrap_or_else(|| parent(out).to_owned());
+    let (source, prepared) = input.prepare(&wanted, &cache, reporter)?;
+    let Some(store) = prepared.with_rows(config.samples) else { unreachable!("this orientation was asked for") };
+    let counts = split.count(store, config)?;
+    let progress =
+        TrainingProgress::new(reporter, config.epochs, split.train.len() as u64, sample_nouns(config));
+    let trained = train(store, &split, config, isa, &progress)?;
+    progress.finish()?;
+
+    let results = Results {
+        input: source.path(),
+        cells: source.cells(),
+        genes: source.genes(),
+        config,
+        split: &split,
+        counts,
+    };
+    let finished = results.write(out, trained, common.force)?;
+    let summary = TrainSummary::new(&finished, config, out);
+    reporter.result("trained", &summary, &summary.text(args, counts.validation_entries))?;
+    if let Some(path) = &args.impute {
+        let options = impute_options(&args.output, genes, isa, common);
+        write_imputed(source.as_ref(), &prepared, &finished.model, &options, path, reporter)?;
+    }
+    Ok(())
+}
+
+fn config_of(args: &TrainArgs) -> TrainConfig {
+    // Another number of shares than three is refused when the settings are validated.
+    let split = <[f64; 3]>::try_from(args.split.as_slice()).unwrap_or([f64::NAN; 3]);
+    TrainConfig {
+        samples: match args.features {
+            FeaturesArg::Genes => Major::Cells,
+            FeaturesArg::Cells => Major::Genes,
+        },
+        hidden: args.hidden.clone(),
+        dropout_in: args.dropout_in,
+        dropout_hidden: args.dropout_hidden,
+        learning_rate: args.lr,
+        batch_size: args.batch_size,
+        epochs: args.epochs,
+        patience: args.patience,
+        loss: args.loss,
+        loss_norm: args.loss_norm,
+        transform: args.transform,
+        validation: match args.validation {
+            ValidationArg::Entries => Validation::Entries { holdout: args.holdout },
+            ValidationArg::Samples => Validation::Samples { split },
+        },
+        seed: args.seed,
+    }
+}
+
+/// `pbmc_10k.h5` gives `pbmc_10k.late` in the current directory.
+fn default_out(input: &Path) -> PathBuf {
+    let mut name = input.file_stem().unwrap_or_default().to_owned();
+    name.push(".late");
+    PathBuf::from(name)
+}
+
+fn sample_nouns(config: &TrainConfig) -> &'static str {
+    match config.samples {
+        Major::Cells => "cells",
+        Major::Genes => "genes",
+    }
+}
+
+fn describe_plan(plan: &Plan, config: &TrainConfig, input: &Input, isa: Isa, budget: u64) -> String {
+    let (n_cells, n_genes) = (input.source.cells().len(), input.source.genes().len());
+    let nnz = input.summary.tally.nnz;
+    let density = 100.0 * nnz as f64 / (n_cells as f64 * n_genes as f64);
+    let unobserved = input.summary_by(config.samples).col_nnz.len() - plan.architecture.n_features;
+    let budget = if budget == u64::MAX { "unknown".into() } else { human_bytes(budget) };
+    format!(
+        "plan: {nnz} observed entries ({density:.2}% of {n_cells} cells x {n_genes} genes)\n\
+         \x20     {} as features: {} ({} parameters{})\n\
+         \x20     {} {} in {} minibatches of {} an epoch, at most {} epochs, {} threads, {isa} kernels\n\
+         \x20     memory {} of {budget}: weights {}, optimiser {}, minibatches {}, names {}; mapped matrix {}",
+        config.features_name(),
+        plan.architecture.describe(),
+        plan.n_parameters,
+        if unobserved > 0 { format!("; {unobserved} never observed are left out") } else { String::new() },
+        plan.n_samples,
+        sample_nouns(config),
+        plan.steps_per_epoch,
+        config.batch_size,
+        config.epochs,
+        parallel::n_threads(),
+        human_bytes(plan.memory_bytes()),
+        human_bytes(plan.weight_bytes),
+        human_bytes(plan.optimiser_bytes),
+        human_bytes(plan.minibatch_bytes),
+        human_bytes(plan.axis_bytes),
+        human_bytes(plan.store_bytes),
+    )
+}
+
+/// What is printed at the end.
+#[derive(Serialize)]
+struct TrainSummary<'a> {
+    out: &'a Path,
+    epochs: usize,
+    best_epoch: u64,
+    validation_error: f64,
+    validation: Validation,
+    stopped_early: bool,
+    seconds: f64,
+    seconds_per_epoch: f64,
+}
+
+impl<'a> TrainSummary<'a> {
+    fn new(finished: &Finished, config: &TrainConfig, out: &'a Path) -> Self {
+        let seconds: f64 = finished.history.iter().map(|record| record.seconds).sum();
+        Self {
+            out,
+            epochs: finished.history.len(),
+            best_epoch: finished.model.info.best_epoch,
+            validation_error: finished.model.info.best_validation_loss,
+            validation: config.validation,
+            stopped_early: finished.stopped_early,
+            seconds,
+            seconds_per_epoch: seconds / finished.history.len().max(1) as f64,
+        }
+    }
+
+    fn text(&self, args: &TrainArgs, scored: u64) -> String {
+        let what = match self.validation {
+            Validation::Entries { .. } => format!("{scored} held-out entries"),
+            Validation::Samples { .. } => format!("{scored} entries of held-out samples"),
+        };
+        let ended = if self.stopped_early { "stopped early after" } else { "trained for" };
+        let mut text = format!(
+            "{ended} {} epochs in {:.1} s ({:.2} s an epoch); best epoch {}: mean squared error {:.5} on {what}\n\
+             model in {}",
+            self.epochs,
+            self.seconds,
+            self.seconds_per_epoch,
+            self.best_epoch,
+            self.validation_error,
+            self.out.display()
+        );
+        if args.impute.is_none() {
+            text += &format!(
+                "\nnext: late-fast impute --model {} --input {} --out imputed.h5ad",
+                self.out.display(),
+                args.input.input.display()
+            );
+        }
+        text
+    }
+}
