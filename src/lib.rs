@@ -6,6 +6,7 @@
 #![deny(unsafe_code)]
 
 pub mod error;
+pub mod h5ad;
 pub mod hdf;
 pub mod io;
 pub mod matrix;

@@ -1,0 +1,420 @@
+//! From the three arrays of a compressed matrix to validated blocks of rows.
+
+use std::ops::Range;
+use std::path::Path;
+
+use rayon::prelude::*;
+
+use super::{InPlace, Tally};
+use crate::error::{Error, Result};
+use crate::hdf::{HdfFile, NumericArray, to_usize};
+use crate::matrix::{Major, RowBlock};
+
+/// Entries of a block: 24 MB decoded, some ten chunks of the usual writers.
+const BLOCK_ENTRIES: u64 = 2 << 20;
+/// Rows of a block, for matrices that are mostly empty.
+const BLOCK_ROWS: usize = 1 << 20;
+/// Entries that one task checks.
+const TASK_ENTRIES: usize = 1 << 16;
+/// From here on an f64 no longer holds every integer.
+const MAX_COUNT: f64 = 9_007_199_254_740_992.0;
+/// In a column map: this column is left out.
+pub(super) const DROPPED: u32 = u32::MAX;
+
+/// A compressed sparse matrix in a file.
+pub(super) struct Compressed {
+    indptr: Vec<u64>,
+    indptr_array: NumericArray,
+    indices: NumericArray,
+    data: NumericArray,
+    n_columns: usize,
+}
+
+/// How rows and columns of a file are called, for messages.
+#[derive(Clone, Copy)]
+pub(super) struct Names<'a> {
+    pub(super) major: Major,
+    pub(super) rows: &'a [String],
+    pub(super) columns: &'a [String],
+    /// What to do when the values are no counts.
+    pub(super) remedy: &'a str,
+}
+
+impl Names<'_> {
+    pub(super) fn row(&self, row: usize) -> String {
+        describe(self.major.row_noun(), self.rows, row)
+    }
+
+    pub(super) fn column(&self, column: usize) -> String {
+        describe(self.major.other().row_noun(), self.columns, column)
+    }
+}
+
+fn describe(noun: &str, names: &[String], position: usize) -> String {
+    match names.get(position) {
+        Some(name) => format!("{noun} {name:?} (index {position})"),
+        None => format!("{noun} at index {position}"),
+    }
+}
+
+impl Compressed {
+    /// Opens `data`, `indices` and `indptr` in `group` and checks lengths and row offsets.
+    pub(super) fn open(
+        file: &HdfFile,
+        group: &str,
+        n_rows: usize,
+        n_columns: usize,
+        names: &Names<'_>,
+    ) -> Result<Self> {
+        let open = |member: &str| {
+            let array = NumericArray::open(file, &format!("{group}/{member}"))?;
+            if array.dims().len() == 1 {
+                return Ok(array);
+            }
+            Err(array.problem("one dimension", format!("shape {:?}", array.dims()), REWRITE))
+        };
+        let (indptr_array, indices, data) = (open("indptr")?, open("indices")?, open("data")?);
+        for array in [&indptr_array, &indices] {
+            if array.dtype().is_real() {
+                return Err(array.problem("integers", array.dtype().to_string(), REWRITE));
+            }
+        }
+        if data.n_rows() != indices.n_rows() {
+            let expected = format!("{} entries, as {}", indices.n_rows(), indices.name());
+            return Err(data.problem(expected, data.n_rows().to_string(), REWRITE));
+        }
+        if u32::try_from(n_columns).is_err() {
+            return Err(indices.problem(
+                "fewer than 2^32 columns",
+                n_columns.to_string(),
+                "split the matrix",
+            ));
+        }
+        if indptr_array.n_rows() != n_rows + 1 {
+            let expected = format!("{} offsets (one more than {}s)", n_rows + 1, names.major.row_noun());
+            return Err(indptr_array.problem(expected, indptr_array.n_rows().to_string(), REWRITE));
+        }
+        let indptr = indptr_array.read_all()?;
+        let matrix = Self { indptr, indptr_array, indices, data, n_columns };
+        matrix.check_offsets(names)?;
+        Ok(matrix)
+    }
+
+    fn check_offsets(&self, names: &Names<'_>) -> Result<()> {
+        let nnz = self.data.n_rows() as u64;
+        let problem = |row: usize, expected: String| {
+            let object = format!("{}[{row}], {}", self.indptr_array.name(), names.row(row.saturating_sub(1)));
+            Error::input(self.path(), object, expected, self.indptr_array.show(row), REWRITE)
+        };
+        if self.indptr[0] != 0 {
+            return Err(problem(0, "0".to_owned()));
+        }
+        if let Some(row) = self.indptr.windows(2).position(|pair| pair[1] < pair[0] || pair[1] > nnz) {
+            let expected = format!("an offset from {} to {nnz} (offsets never decrease)", self.indptr[row]);
+            return Err(problem(row + 1, expected));
+        }
+        let last = self.indptr.len() - 1;
+        if self.indptr[last] != nnz {
+            return Err(problem(last, format!("{nnz}, the number of entries")));
+        }
+        Ok(())
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        self.data.path()
+    }
+
+    pub(super) fn n_rows(&self) -> usize {
+        self.indptr.len() - 1
+    }
+
+    pub(super) fn nnz(&self) -> u64 {
+        self.data.n_rows() as u64
+    }
+
+    /// Entries of one row as declared.
+    pub(super) fn row_len(&self, row: usize) -> u64 {
+        self.indptr[row + 1] - self.indptr[row]
+    }
+
+    /// Where the arrays lie, when all three can be mapped.
+    pub(super) fn in_place(&self) -> Option<InPlace> {
+        Some(InPlace {
+            path: self.path().to_owned(),
+            indptr: self.indptr_array.in_place()?,
+            indices: self.indices.in_place()?,
+            data: self.data.in_place()?,
+        })
+    }
+
+    /// Types and storage of the arrays, for people.
+    pub(super) fn describe(&self) -> Vec<(String, String)> {
+        [&self.data, &self.indices, &self.indptr_array]
+            .map(|array| (array.name().to_owned(), array.describe()))
+            .to_vec()
+    }
+
+    /// Reads and validates rows. `map` gives every column's new position, or [`DROPPED`]; new
+    /// positions increase with the old.
+    pub(super) fn read_rows(
+        &self,
+        rows: Range<usize>,
+        map: Option<&[u32]>,
+        names: &Names<'_>,
+    ) -> Result<(RowBlock, Tally)> {
+        let begin = self.indptr[rows.start];
+        let span = to_usize(begin)..to_usize(self.indptr[rows.end]);
+        let (indices, values) =
+            rayon::join(|| self.indices.read::<u32>(span.clone()), || self.data.read::<f64>(span.clone()));
+        let (indices, values) = (indices?, values?);
+        let indptr: Vec<usize> =
+            self.indptr[rows.start..=rows.end].iter().map(|&offset| to_usize(offset - begin)).collect();
+        let raw = RowBlock { indptr, indices, values };
+        let tasks = split_rows(&raw.indptr);
+        let all_clean = map.is_none()
+            && tasks.par_iter().all(|task| is_clean(&raw, task, self.n_columns, self.data.dtype().is_real()));
+        if all_clean {
+            let tally = Tally { nnz: raw.nnz() as u64, ..Tally::default() };
+            return Ok((raw, tally));
+        }
+        let parts: Vec<_> =
+            tasks.into_par_iter().map(|task| self.normalise(&raw, task, map, rows.start, names)).collect();
+        let mut block = RowBlock { indptr: vec![0], ..RowBlock::default() };
+        let mut tally = Tally::default();
+        for part in parts {
+            let (part, counted) = part?;
+            append(&mut block, &part);
+            tally.add(&counted);
+        }
+        Ok((block, tally))
+    }
+
+    /// Sorts, merges, maps and checks the rows of one task.
+    fn normalise(
+        &self,
+        raw: &RowBlock,
+        task: Range<usize>,
+        map: Option<&[u32]>,
+        first_row: usize,
+        names: &Names<'_>,
+    ) -> Result<(RowBlock, Tally)> {
+        let mut block = RowBlock { indptr: vec![0], ..RowBlock::default() };
+        let mut tally = Tally::default();
+        let mut order: Vec<(u32, f64)> = Vec::new();
+        for row in task {
+            let (indices, values) = raw.row(row);
+            for (place, (&column, &value)) in indices.iter().zip(values).enumerate() {
+                let entry = to_usize(self.indptr[first_row + row]) + place;
+                self.check_entry(first_row + row, entry, column, value, names)?;
+            }
+            order.clear();
+            order.extend(indices.iter().copied().zip(values.iter().copied()));
+            if !indices.is_sorted() {
+                tally.unsorted_rows += 1;
+                // Stable, so that repeated entries are summed in the file's order.
+                order.sort_by_key(|&(column, _)| column);
+            }
+            let begin = block.indices.len();
+            let mut previous = DROPPED;
+            for &(column, value) in &order {
+                let target = map.map_or(column, |map| map[column as usize]);
+                if target == DROPPED {
+                    continue;
+                }
+                if value == 0.0 {
+                    tally.explicit_zeros += 1;
+                } else if target == previous && block.indices.len() > begin {
+                    tally.merged_duplicates += 1;
+                    if let Some(last) = block.values.last_mut() {
+                        *last += value;
+                    }
+                } else {
+                    block.indices.push(target);
+                    block.values.push(value);
+                    previous = target;
+                }
+            }
+            block.indptr.push(block.indices.len());
+        }
+        tally.nnz = block.nnz() as u64;
+        Ok((block, tally))
+    }
+
+    fn check_entry(
+        &self,
+        row: usize,
+        entry: usize,
+        column: u32,
+        value: f64,
+        names: &Names<'_>,
+    ) -> Result<()> {
+        if column as usize >= self.n_columns {
+            let object = format!("{}[{entry}], {}", self.indices.name(), names.row(row));
+            let expected = format!(
+                "the index of a {}, from 0 to {}",
+                names.major.other().row_noun(),
+                self.n_columns.saturating_sub(1)
+            );
+            return Err(Error::input(self.path(), object, expected, self.indices.show(entry), REWRITE));
+        }
+        let too_large = value >= MAX_COUNT && !self.data.dtype().is_real();
+        if value >= 0.0 && value.is_finite() && !too_large {
+            return Ok(());
+        }
+        let place = format!("{}, {}", names.row(row), names.column(column as usize));
+        let object = format!("{}[{entry}], {place}", self.data.name());
+        Err(bad_value(self.path(), object, &self.data.show(entry), too_large, names.remedy))
+    }
+}
+
+const REWRITE: &str = "the file is damaged or its writer has a bug; write or download it again";
+
+/// The error for a value that no expression matrix has.
+pub(super) fn bad_value(path: &Path, object: String, found: &str, too_large: bool, remedy: &str) -> Error {
+    let expected = if too_large { "a count below 2^53" } else { "a finite number, zero or more" };
+    Error::input(path, object, expected, found, remedy)
+}
+
+impl Tally {
+    pub(super) fn add(&mut self, other: &Self) {
+        self.nnz += other.nnz;
+        self.explicit_zeros += other.explicit_zeros;
+        self.merged_duplicates += other.merged_duplicates;
+        self.unsorted_rows += other.unsorted_rows;
+    }
+}
+
+/// Whether the rows need no correction at all: the usual case, at memory speed.
+fn is_clean(block: &RowBlock, rows: &Range<usize>, n_columns: usize, real: bool) -> bool {
+    let span = block.indptr[rows.start]..block.indptr[rows.end];
+    let limit = if real { f64::INFINITY } else { MAX_COUNT };
+    let values = &block.values[span.clone()];
+    // Without early exit, so that the compiler vectorises; NaN fails both comparisons.
+    if !values.iter().fold(true, |clean, &value| clean & (value > 0.0) & (value < limit)) {
+        return false;
+    }
+    let indices = &block.indices[span];
+    let highest = indices.iter().fold(0, |highest, &column| column.max(highest));
+    if !indices.is_empty() && highest as usize >= n_columns {
+        return false;
+    }
+    rows.clone().all(|row| {
+        let (indices, _) = block.row(row);
+        indices.windows(2).fold(true, |sorted, pair| sorted & (pair[0] < pair[1]))
+    })
+}
+
+/// Cuts rows into runs of about [`TASK_ENTRIES`].
+fn split_rows(indptr: &[usize]) -> Vec<Range<usize>> {
+    let n_rows = indptr.len() - 1;
+    let mut tasks = Vec::new();
+    let mut start = 0;
+    for row in 0..n_rows {
+        if indptr[row + 1] - indptr[start] >= TASK_ENTRIES
+            || row + 1 - start >= TASK_ENTRIES
+            || row + 1 == n_rows
+        {
+            tasks.push(start..row + 1);
+            start = row + 1;
+        }
+    }
+    tasks
+}
+
+/// Cuts rows into blocks of about [`BLOCK_ENTRIES`], given the length of each.
+pub(super) fn plan_blocks(n_rows: usize, row_len: impl Fn(usize) -> u64) -> Vec<Range<usize>> {
+    let mut blocks = Vec::new();
+    let (mut start, mut entries) = (0, 0_u64);
+    for row in 0..n_rows {
+        let length = row_len(row);
+        if row > start && (entries.saturating_add(length) > BLOCK_ENTRIES || row - start >= BLOCK_ROWS) {
+            blocks.push(start..row);
+            (start, entries) = (row, 0);
+        }
+        entries = entries.saturating_add(length);
+    }
+    if start < n_rows {
+        blocks.push(start..n_rows);
+    }
+    blocks
+}
+
+/// Adds the rows of `part` at the end of `block`.
+pub(super) fn append(block: &mut RowBlock, part: &RowBlock) {
+    let base = block.indices.len();
+    block.indices.extend_from_slice(&part.indices);
+    block.values.extend_from_slice(&part.values);
+    block.indptr.extend(part.indptr[1..].iter().map(|offset| base + offset));
+}
+
+/// Hands the blocks to `consume` in order, reading one ahead in the thread pool.
+pub(super) fn stream(
+    blocks: &[Range<usize>],
+    read: impl Fn(Range<usize>) -> Result<(RowBlock, Tally)> + Sync,
+    consume: &mut dyn FnMut(RowBlock) -> Result<()>,
+) -> Result<Tally> {
+    let mut total = Tally::default();
+    let Some(first) = blocks.first() else { return Ok(total) };
+    let mut next = Some(read(first.clone()));
+    let mut later = blocks[1..].iter();
+    while let Some(current) = next.take() {
+        let (block, tally) = current?;
+        total.add(&tally);
+        let ahead = later.next();
+        rayon::in_place_scope(|scope| {
+            let (read, next) = (&read, &mut next);
+            if let Some(rows) = ahead {
+                scope.spawn(move |_| *next = Some(read(rows.clone())));
+            }
+            consume(block)
+        })?;
+    }
+    Ok(total)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_cover_every_row_once_and_stay_bounded() {
+        let lengths: Vec<u64> = (0..1000).map(|row| (row * 7919) % 100_000).collect();
+        let blocks = plan_blocks(lengths.len(), |row| lengths[row]);
+        assert!(blocks.len() > 1);
+        let mut next = 0;
+        for block in &blocks {
+            assert_eq!(block.start, next);
+            next = block.end;
+            let entries: u64 = lengths[block.clone()].iter().sum();
+            assert!(entries <= BLOCK_ENTRIES || block.len() == 1);
+        }
+        assert_eq!(next, lengths.len());
+        assert_eq!(plan_blocks(0, |_| 0), []);
+        assert_eq!(plan_blocks(3, |_| BLOCK_ENTRIES * 2).len(), 3, "a long row is a block");
+    }
+
+    #[test]
+    fn tasks_cover_every_row_once() {
+        let indptr: Vec<usize> = (0..=500).map(|row| row * 1000).collect();
+        let tasks = split_rows(&indptr);
+        assert_eq!(tasks.iter().map(ExactSizeIterator::len).sum::<usize>(), 500);
+        assert!(tasks.windows(2).all(|pair| pair[0].end == pair[1].start));
+        assert_eq!(split_rows(&[0]), []);
+    }
+
+    #[test]
+    fn an_error_of_the_consumer_stops_the_stream() {
+        let blocks = [0..1, 1..2, 2..3];
+        let mut seen = 0;
+        let result = stream(
+            &blocks,
+            |_| Ok((RowBlock { indptr: vec![0, 0], ..RowBlock::default() }, Tally::default())),
+            &mut |_| {
+                seen += 1;
+                Err(Error::Config { problem: "enough".into(), remedy: "stop".into() })
+            },
+        );
+        assert!(result.is_err());
+        assert_eq!(seen, 1);
+    }
+}
