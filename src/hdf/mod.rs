@@ -1,1 +1,27 @@
-//! What every HDF5 reader and writer here shares: opening, attributes, strings, raw chunks.
+//! Reading HDF5: libhdf5 gives the metadata, this module reads the bytes.
+//!
+//! libhdf5 decompresses on one thread under a global lock. Here it only says where a dataset lies and
+//! how it is encoded; numbers and fixed-length strings come through positioned reads of the file and
+//! are inflated in parallel. Declared sizes are held against what the file really stores before
+//! anything of that size is allocated.
+
+mod element;
+mod file;
+mod filters;
+mod lzf;
+mod numeric;
+mod storage;
+mod strings;
+
+pub use element::FromElement;
+pub(crate) use element::convert;
+pub use file::{HdfFile, Kind, has_signature};
+pub use numeric::NumericArray;
+pub(crate) use numeric::numeric_dtype;
+pub(crate) use storage::ByteArray;
+pub(crate) use strings::decode_text;
+
+/// `value` as an index; saturates where the address space is smaller than the file.
+pub(crate) fn to_usize(value: u64) -> usize {
+    usize::try_from(value).unwrap_or(usize::MAX)
+}

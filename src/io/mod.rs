@@ -1,6 +1,14 @@
 //! Input files: told apart by content, validated while streaming, read as compressed rows plus axes.
 
+mod dense;
+mod detect;
+mod h5ad;
+mod stream;
+mod tenx;
+
 use std::path::{Path, PathBuf};
+
+pub use detect::{Layout, detect, open};
 
 use crate::error::Result;
 use crate::matrix::{Axis, Major, RowBlock};
@@ -41,6 +49,19 @@ pub trait Source: Send + Sync {
     /// Where the entries lie in the file when they can be mapped as they are: contiguous,
     /// uncompressed, little-endian, and neither filtered nor merged on reading.
     fn in_place(&self) -> Option<InPlace>;
+    /// What else `inspect` tells about the file: types, storage, compression, other matrices in it,
+    /// as (label, value).
+    fn describe(&self) -> Vec<(String, String)>;
+}
+
+/// Adds notes on names that stand more than once.
+fn note_repeats(cells: &Axis, genes: &Axis, notes: &mut Vec<String>) {
+    for (axis, noun) in [(cells, "cell"), (genes, "gene")] {
+        let repeated = axis.count_repeated_names();
+        if repeated > 0 {
+            notes.push(format!("{repeated} {noun} names stand more than once; they are kept as they are"));
+        }
+    }
 }
 
 /// What one pass over the entries met.
@@ -98,6 +119,11 @@ pub enum Dtype {
 }
 
 impl Dtype {
+    /// Whether the type holds real numbers.
+    pub fn is_real(self) -> bool {
+        matches!(self, Self::F16 | Self::F32 | Self::F64)
+    }
+
     /// Bytes of one element.
     pub fn size(self) -> usize {
         match self {
@@ -106,5 +132,24 @@ impl Dtype {
             Self::I32 | Self::U32 | Self::F32 => 4,
             Self::I64 | Self::U64 | Self::F64 => 8,
         }
+    }
+}
+
+/// NumPy's name: "int32", "float64", ...
+impl std::fmt::Display for Dtype {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            Self::I8 => "int8",
+            Self::I16 => "int16",
+            Self::I32 => "int32",
+            Self::I64 => "int64",
+            Self::U8 => "uint8",
+            Self::U16 => "uint16",
+            Self::U32 => "uint32",
+            Self::U64 => "uint64",
+            Self::F16 => "float16",
+            Self::F32 => "float32",
+            Self::F64 => "float64",
+        })
     }
 }

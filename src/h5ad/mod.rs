@@ -1,0 +1,14 @@
+//! AnnData's conventions inside HDF5: axes (`obs`, `var`) of every generation read, the modern
+//! encoding written.
+
+mod columns;
+mod compound;
+mod read;
+mod write;
+
+pub(crate) use columns::read_column;
+pub use read::read_axis;
+pub use write::{
+    SparseGroup, SparseSpec, create_dict, create_sparse, write_axis, write_number_scalar, write_root,
+    write_string_scalar,
+};
