@@ -12,7 +12,7 @@ pub const ISA_VARIABLE: &str = "LATE_FAST_ISA";
 pub enum Isa {
     /// Plain loops with f64 sums: the oracle of the tests.
     Reference,
-    /// Eight-lane arrays that the compiler maps to SSE2 or NEON.
+    /// Baseline of the target: SSE2 on x86-64, elsewhere arrays that the compiler vectorises.
     Portable,
     /// AVX2 with FMA.
     Avx2,
