@@ -131,6 +131,22 @@ pub fn create_sparse(parent: &Group, name: &str, spec: &SparseSpec) -> Result<Sp
     Ok(SparseGroup { group, data, indices, indptr })
 }
 
+/// Creates a dense two-dimensional array, in chunks if `chunk` says so; its content is still to be written.
+pub fn create_array(
+    parent: &Group,
+    name: &str,
+    dtype: Dtype,
+    shape: [usize; 2],
+    chunk: Option<[usize; 2]>,
+) -> Result<Dataset> {
+    let builder = parent.new_dataset_builder();
+    let builder = if let Some(chunk) = chunk { builder.chunk(chunk) } else { builder };
+    let dataset = builder.empty_as(descriptor(dtype)).shape(shape).create(name);
+    let dataset = dataset.map_err(failed(parent, name, "create the dataset"))?;
+    write_encoding(&dataset, "array", "0.2.0")?;
+    Ok(dataset)
+}
+
 /// HDF5's description of an element type, little-endian.
 pub(crate) fn descriptor(dtype: Dtype) -> TypeDescriptor {
     match dtype {

@@ -243,7 +243,7 @@ fn write_record(file: &File, model: &ModelFile, options: &ImputeOptions, finish:
     let info = &model.info;
     let config = serde_json::to_string(&info.config).unwrap_or_default();
     let policy = clap::ValueEnum::to_possible_value(&options.policy);
-    let record = h5ad::create_dict(&*h5ad::create_dict(file, "uns")?, "late_fast")?;
+    let record = h5ad::create_dict(&h5ad::create_dict(file, "uns")?, "late_fast")?;
     for (name, text) in [
         ("version", env!("CARGO_PKG_VERSION")),
         ("scale", finish.scale_name()),

@@ -34,7 +34,7 @@ pub fn open(path: &Path, options: &ReadOptions) -> Result<Box<dyn Source>> {
             return Ok(());
         }
         let problem = format!("{option} is for {kind} files, which {} is not", path.display());
-        Err(Error::Config { problem, remedy: format!("leave out {option}") })
+        Err(Error::Usage { problem, remedy: format!("leave out {option}") })
     };
     match layout {
         Layout::H5ad => {

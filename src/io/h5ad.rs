@@ -202,7 +202,7 @@ impl Offers {
             Error::input(file.path(), object, expected, format!("only {}", self.list()), remedy)
         };
         match &options.layer {
-            Some(_) if options.use_raw => Err(Error::Config {
+            Some(_) if options.use_raw => Err(Error::Usage {
                 problem: "--layer and --use-raw name two different matrices".to_owned(),
                 remedy: "give one of them".to_owned(),
             }),

@@ -411,7 +411,7 @@ mod tests {
             |_| Ok((RowBlock { indptr: vec![0, 0], ..RowBlock::default() }, Tally::default())),
             &mut |_| {
                 seen += 1;
-                Err(Error::Config { problem: "enough".into(), remedy: "stop".into() })
+                Err(Error::Usage { problem: "enough".into(), remedy: "stop".into() })
             },
         );
         assert!(result.is_err());

@@ -394,7 +394,7 @@ fn choose_groups(file: &HdfFile, groups: &[String], options: &ReadOptions) -> Re
         Some("all") => Ok(groups.to_vec()),
         Some(genome) => Err(no_such_genome(file, genome, &groups.join(", "))),
         None if groups.len() == 1 => Ok(groups.to_vec()),
-        None => Err(Error::Config {
+        None => Err(Error::Usage {
             problem: format!("{} holds several genomes: {}", file.path().display(), groups.join(", ")),
             remedy: "choose one with --genome NAME, or merge them with --genome all".to_owned(),
         }),
