@@ -57,7 +57,7 @@ pub(crate) type Portable = x86_64::Sse2;
 pub(crate) type Portable = Array;
 
 /// Eight lanes as an array. Multiplies then adds: without FMA instructions `f32::mul_add` would call libm.
-/// Not for x86-64, where LLVM transposes blocks of these arrays and loses a factor of ten.
+/// Not for x86-64, where LLVM transposes blocks of these arrays and loses a factor of four.
 #[cfg(any(test, not(target_arch = "x86_64")))]
 #[derive(Clone, Copy)]
 pub(crate) struct Array([f32; 8]);
