@@ -71,6 +71,49 @@ impl Feature {
             (loss, db)
         }
     }
+
+    /// Some entries, four at a time. Returns the sums of losses and gradients.
+    ///
+    /// # Safety
+    /// As for [`Feature::group`].
+    #[inline(always)]
+    unsafe fn entries<V: Lanes>(&self, mut samples: &[u32], mut targets: &[f32]) -> (f64, f64) {
+        let (mut loss, mut db) = (0.0, 0.0);
+        // SAFETY: passed on.
+        unsafe {
+            while let (Some((s, more_samples)), Some((t, more_targets))) =
+                (samples.split_first_chunk::<4>(), targets.split_first_chunk::<4>())
+            {
+                let (l, g) = self.group::<V, 4, 2>(s, t);
+                (loss, db) = (loss + l, db + g);
+                (samples, targets) = (more_samples, more_targets);
+            }
+            for (&sample, &target) in samples.iter().zip(targets) {
+                let (l, g) = self.group::<V, 1, 4>(&[sample], &[target]);
+                (loss, db) = (loss + l, db + g);
+            }
+        }
+        (loss, db)
+    }
+}
+
+/// Values of `dw` kept on the stack, at least one feature's.
+const SCRATCH: usize = 65_536;
+/// Most features in a block.
+const BLOCK: usize = 128;
+/// Values of `d` above which samples are taken in tiles of `TILE` values, so that `d` and `dd` of a tile stay in
+/// L2 while a block of features passes; below, the tiles' extra loads of `w` and `dw` cost more than they save.
+const UNTILED: usize = 400 * 800;
+const TILE: usize = 128 * 800;
+const _: () = assert!(MAX_K <= SCRATCH);
+
+/// Features per block, samples per tile. A matter of `n_samples` and `k` only: what is summed in which order does
+/// not depend on how the caller splits the features.
+fn blocking(n_samples: usize, k: usize) -> (usize, usize) {
+    if n_samples.saturating_mul(k) <= UNTILED {
+        return (1, n_samples);
+    }
+    ((SCRATCH / k).clamp(1, BLOCK), (TILE / k).max(1))
 }
 
 /// # Safety
@@ -88,43 +131,73 @@ pub(super) unsafe fn decoder_step<V: Lanes, const N: usize>(
 ) -> f64 {
     let (d, dd) = (d.as_ptr(), dd.as_mut_ptr());
     let (w, m, v) = (layer.w.as_mut_ptr(), layer.m.as_mut_ptr(), layer.v.as_mut_ptr());
-    let mut scratch = MaybeUninit::<[f32; MAX_K]>::uninit();
-    let dw = scratch.as_mut_ptr().cast::<f32>();
+    let mut scratch = MaybeUninit::<[f32; SCRATCH]>::uninit();
+    let scratch = scratch.as_mut_ptr().cast::<f32>();
+    let (n_features, n_samples) = (xt.n_rows(), xt.n_cols());
+    let (block, tile) = blocking(n_samples, k);
     let mut total = 0.0;
-    // SAFETY: `feature < n_features`, `k <= MAX_K`, and the view proved that every index is below `n_samples`.
+    let (mut done, mut losses, mut db) = ([0; BLOCK], [0.0; BLOCK], [0.0; BLOCK]);
+    // SAFETY: `feature < n_features`, `block * k <= SCRATCH`, and the view proved that every index is below
+    // `n_samples`.
     unsafe {
         let lanes = AdamLanes::<V>::new(adam);
-        for feature in 0..xt.n_rows() {
-            let (mut samples, mut targets) = xt.row(feature);
-            let row = feature * k;
-            let (w, m, v) = (w.add(row), m.add(row), v.add(row));
-            dw.write_bytes(0, k);
-            let this = Feature { d, dd, w, dw, k, bias: layer.bias[feature], grad_scale, loss };
-            let mut db = 0.0;
-            while let (Some((s, more_samples)), Some((t, more_targets))) =
-                (samples.split_first_chunk::<4>(), targets.split_first_chunk::<4>())
-            {
-                let (l, g) = this.group::<V, 4, 2>(s, t);
-                (total, db) = (total + l, db + g);
-                (samples, targets) = (more_samples, more_targets);
+        for start in (0..n_features).step_by(block) {
+            let features = start..n_features.min(start + block);
+            scratch.write_bytes(0, features.len() * k);
+            done[..features.len()].fill(0);
+            losses[..features.len()].fill(0.0);
+            db[..features.len()].fill(0.0);
+            let mut end = 0;
+            while end < n_samples {
+                end = end.saturating_add(tile).min(n_samples);
+                for (at, feature) in features.clone().enumerate() {
+                    let (samples, targets) = xt.row(feature);
+                    let (samples, targets) = (&samples[done[at]..], &targets[done[at]..]);
+                    // Unsorted entries may come in a later tile than their own, but all come.
+                    let in_tile = if end == n_samples {
+                        samples.len()
+                    } else {
+                        samples.iter().take_while(|&&sample| (sample as usize) < end).count()
+                    };
+                    done[at] += in_tile;
+                    let (w, dw) = (w.add(feature * k), scratch.add(at * k));
+                    let this = Feature { d, dd, w, dw, k, bias: layer.bias[feature], grad_scale, loss };
+                    let (l, g) = this.entries::<V>(&samples[..in_tile], &targets[..in_tile]);
+                    losses[at] += l;
+                    db[at] += g;
+                }
             }
-            for (&sample, &target) in samples.iter().zip(targets) {
-                let (l, g) = this.group::<V, 1, 4>(&[sample], &[target]);
-                (total, db) = (total + l, db + g);
+            for (at, feature) in features.enumerate() {
+                let row = feature * k;
+                update_row(&lanes, [w.add(row), m.add(row), v.add(row)], scratch.add(at * k), k);
+                #[allow(clippy::cast_possible_truncation, reason = "the state is f32")]
+                let db = db[at] as f32;
+                adam.update(
+                    &mut layer.bias[feature],
+                    &mut layer.bias_m[feature],
+                    &mut layer.bias_v[feature],
+                    db,
+                );
+                total += losses[at];
             }
-
-            let mut at = 0;
-            while k - at >= V::WIDTH {
-                lanes.update(w.add(at), m.add(at), v.add(at), V::load(dw.add(at)));
-                at += V::WIDTH;
-            }
-            if at < k {
-                lanes.update_head(w.add(at), m.add(at), v.add(at), V::load_head(dw.add(at), k - at), k - at);
-            }
-            #[allow(clippy::cast_possible_truncation, reason = "the state is f32")]
-            let db = db as f32;
-            adam.update(&mut layer.bias[feature], &mut layer.bias_m[feature], &mut layer.bias_v[feature], db);
         }
     }
     total
+}
+
+/// # Safety
+/// The CPU has the instruction set of `V`; all pointers are valid for `k` values.
+#[inline(always)]
+unsafe fn update_row<V: Lanes>(adam: &AdamLanes<V>, [w, m, v]: [*mut f32; 3], dw: *const f32, k: usize) {
+    // SAFETY: `at + WIDTH <= k` or `at + (k - at) <= k`.
+    unsafe {
+        let mut at = 0;
+        while k - at >= V::WIDTH {
+            adam.update(w.add(at), m.add(at), v.add(at), V::load(dw.add(at)));
+            at += V::WIDTH;
+        }
+        if at < k {
+            adam.update_head(w.add(at), m.add(at), v.add(at), V::load_head(dw.add(at), k - at), k - at);
+        }
+    }
 }
