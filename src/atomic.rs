@@ -22,11 +22,7 @@ pub struct Pending {
 ///
 /// # Errors
 /// [`Error::Exists`] when `path` exists and `force` is off; else those of `write` and of the system.
-pub fn prepare<T>(
-    path: &Path,
-    force: bool,
-    write: impl FnOnce(&Path) -> Result<T>,
-) -> Result<(Pending, T)> {
+pub fn prepare<T>(path: &Path, force: bool, write: impl FnOnce(&Path) -> Result<T>) -> Result<(Pending, T)> {
     refuse_existing(path, force)?;
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let temporary = tempfile::Builder::new()
@@ -35,8 +31,12 @@ pub fn prepare<T>(
         .permissions(Permissions::from_mode(0o666)) // the umask applies, as for any new file
         .tempfile_in(parent(path))
         .map_err(|e| Error::io(path, "create", e))?;
+    let permissions = temporary.as_file().metadata().map_err(|e| Error::io(path, "create", e))?.permissions();
     let result = write(temporary.path()).map_err(|e| e.renamed(temporary.path(), path))?;
-    File::open(temporary.path()).and_then(|f| f.sync_all()).map_err(|e| Error::io(path, "write", e))?;
+    // A writer may have put a file of its own in the temporary's place.
+    std::fs::set_permissions(temporary.path(), permissions)
+        .and_then(|()| File::open(temporary.path())?.sync_all())
+        .map_err(|e| Error::io(path, "write", e))?;
     Ok((Pending { temporary, path: path.to_owned(), force }, result))
 }
 
@@ -117,7 +117,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("out");
         let write = |text: &'static str| {
-            move |temporary: &Path| std::fs::write(temporary, text).map_err(|e| Error::io(temporary, "write", e))
+            move |temporary: &Path| {
+                std::fs::write(temporary, text).map_err(|e| Error::io(temporary, "write", e))
+            }
         };
         write_atomically(&path, false, write("one")).unwrap();
         assert!(matches!(write_atomically(&path, false, write("two")), Err(Error::Exists { .. })));

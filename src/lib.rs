@@ -21,6 +21,7 @@ pub mod store;
 pub mod train;
 
 /// What users are told with every imputed matrix.
-pub const CAUTION: &str = "imputed values are estimates: do not use them unexamined for differential expression or clustering";
+pub const CAUTION: &str =
+    "imputed values are estimates: do not use them unexamined for differential expression or clustering";
 
 pub use error::{Error, Result};

@@ -44,11 +44,7 @@ pub fn tiles(len: usize, tile: usize) -> Vec<Range<usize>> {
 }
 
 /// Cuts a row-major matrix of `width` columns into the given consecutive ranges of rows, which start at 0.
-pub fn split_rows<'a, T>(
-    mut matrix: &'a mut [T],
-    ranges: &[Range<usize>],
-    width: usize,
-) -> Vec<&'a mut [T]> {
+pub fn split_rows<'a, T>(mut matrix: &'a mut [T], ranges: &[Range<usize>], width: usize) -> Vec<&'a mut [T]> {
     ranges
         .iter()
         .map(|rows| {

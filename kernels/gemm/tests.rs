@@ -8,7 +8,8 @@ fn blas_agrees_with_the_reference() {
     for m in [0, 1, 5, 16, 37] {
         for n in [0, 1, 7, 33] {
             for k in [0, 1, 3, 16, 101] {
-                for (transpose_a, transpose_b) in [(false, false), (false, true), (true, false), (true, true)] {
+                for (transpose_a, transpose_b) in [(false, false), (false, true), (true, false), (true, true)]
+                {
                     let rng = &mut Rng::new((m * 10_000 + n * 100 + k) as u64);
                     // Both factors are columns 2.. of a wider matrix.
                     let (rows_a, cols_a) = if transpose_a { (k, m) } else { (m, k) };

@@ -19,11 +19,8 @@ pub(super) struct Input {
 impl Input {
     /// Opens and checks the matrix, and says in one line what it is.
     pub(super) fn open(args: &InputArgs, reporter: &Reporter) -> Result<Self> {
-        let options = ReadOptions {
-            genome: args.genome.clone(),
-            layer: args.layer.clone(),
-            use_raw: args.use_raw,
-        };
+        let options =
+            ReadOptions { genome: args.genome.clone(), layer: args.layer.clone(), use_raw: args.use_raw };
         let source = io::open(&args.input, &options)?;
         let (cells, genes) = (source.cells(), source.genes());
         let first = |axis: &Axis| axis.names.first().cloned().unwrap_or_else(|| "none".into());
@@ -72,7 +69,12 @@ impl Input {
     }
 
     /// Makes the matrix available with rows of every axis in `wanted`.
-    pub(super) fn prepare(self, wanted: &[Major], cache_dir: &Path, reporter: &Reporter) -> Result<(Box<dyn Source>, Prepared)> {
+    pub(super) fn prepare(
+        self,
+        wanted: &[Major],
+        cache_dir: &Path,
+        reporter: &Reporter,
+    ) -> Result<(Box<dyn Source>, Prepared)> {
         let nnz = self.summary.tally.nnz;
         let mut current: Option<(&'static str, super::report::Step)> = None;
         let current = std::cell::RefCell::new(&mut current);
@@ -120,7 +122,14 @@ pub(super) fn read_gene_list(path: &Path, genes: &Axis) -> Result<Vec<u32>> {
             path,
             format!("line {line}"),
             "the name or id of a gene of the input",
-            format!("{name:?}{}", if missing.len() > 1 { format!(" (and {} others unknown)", missing.len() - 1) } else { String::new() }),
+            format!(
+                "{name:?}{}",
+                if missing.len() > 1 {
+                    format!(" (and {} others unknown)", missing.len() - 1)
+                } else {
+                    String::new()
+                }
+            ),
             "correct or remove it; `late-fast inspect` shows what the genes are called",
         ));
     }

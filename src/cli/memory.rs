@@ -18,7 +18,11 @@ pub(super) fn parse_bytes(text: &str) -> Result<u64, String> {
     let number: f64 = number.parse().map_err(|_| "give a size such as 8G".to_owned())?;
     let bytes = number * (1_u64 << shift) as f64;
     if bytes >= 1.0 && bytes < u64::MAX as f64 {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the range was checked")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "the range was checked"
+        )]
         return Ok(bytes as u64);
     }
     Err("give a size such as 8G".into())

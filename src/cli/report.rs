@@ -67,7 +67,15 @@ impl Reporter {
             bar.set_style(style.progress_chars("=> "));
         }
         bar.set_message(name.to_owned());
-        Step { bar, plain: !self.quiet && !self.terminal, name: name.into(), done: Cell::new(0), total, unit: unit.into(), said: Cell::new(Instant::now()) }
+        Step {
+            bar,
+            plain: !self.quiet && !self.terminal,
+            name: name.into(),
+            done: Cell::new(0),
+            total,
+            unit: unit.into(),
+            said: Cell::new(Instant::now()),
+        }
     }
 }
 
@@ -90,7 +98,8 @@ impl Step {
         if self.plain && self.said.get().elapsed() >= PLAIN_INTERVAL {
             self.said.set(Instant::now());
             let percent = 100 * self.done.get() / self.total.max(1);
-            let _ = writeln!(std::io::stderr(), "{}: {} {} ({percent}%)", self.name, self.done.get(), self.unit);
+            let _ =
+                writeln!(std::io::stderr(), "{}: {} {} ({percent}%)", self.name, self.done.get(), self.unit);
         }
     }
 }

@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use super::args::{Common, FeaturesArg, TrainArgs, ValidationArg};
 use super::impute::{impute_options, write_imputed};
-use super::kernels::chosen_isa;
 use super::input::{Input, read_gene_list};
+use super::kernels::chosen_isa;
 use super::memory;
 use super::report::{Reporter, TrainingProgress};
 use crate::atomic::{parent, refuse_existing};
@@ -29,9 +29,7 @@ pub(super) fn run(args: &TrainArgs, common: &Common) -> anyhow::Result<()> {
             refuse_existing(path, common.force)?;
         }
     }
-    parallel::with_threads(common.threads, || {
-        train_and_impute(args, common, &config, isa, &out, &reporter)
-    })?
+    parallel::with_threads(common.threads, || train_and_impute(args, common, &config, isa, &out, &reporter))?
 }
 
 fn train_and_impute(
@@ -65,7 +63,9 @@ fn train_and_impute(
     wanted.extend(args.impute.as_ref().map(|_| Major::Cells));
     let cache = args.cache.clone().unwrap_or_else(|| parent(out).to_owned());
     let (source, prepared) = input.prepare(&wanted, &cache, reporter)?;
-    let Some(store) = prepared.with_rows(config.samples) else { unreachable!("this orientation was asked for") };
+    let Some(store) = prepared.with_rows(config.samples) else {
+        unreachable!("this orientation was asked for")
+    };
     let counts = split.count(store, config)?;
     let progress =
         TrainingProgress::new(reporter, config.epochs, split.train.len() as u64, sample_nouns(config));

@@ -127,13 +127,15 @@ fn cells_as_samples(
     let totals = &request.store.summary().cell_sums;
     for genes in tiles(request.genes.len(), width) {
         let wanted = &request.genes[genes.clone()];
-        let known = wanted.iter().map(|&g| request.features[g as usize]).filter(|&f| f != Builder::NO_FEATURE);
+        let known =
+            wanted.iter().map(|&g| request.features[g as usize]).filter(|&f| f != Builder::NO_FEATURE);
         let (first, last) = known.fold((u32::MAX, 0), |(low, high), f| (low.min(f), high.max(f)));
         let features = if first == u32::MAX { 0..0 } else { first as usize..last as usize + 1 };
         let output = DenseOutput::new(request.isa, network, d, features);
         let mut values = vec![0.0; cells.len() * wanted.len()];
         let row_tiles = tiles(cells.len(), ROW_TILE);
-        let tasks = row_tiles.iter().cloned().zip(split_rows(&mut values, &row_tiles, wanted.len())).collect();
+        let tasks =
+            row_tiles.iter().cloned().zip(split_rows(&mut values, &row_tiles, wanted.len())).collect();
         let results = parallel::map(tasks, |(rows, values): (Range<usize>, &mut [f32])| {
             let mut entries = RowEntries::default();
             for (sample, values) in rows.zip(values.chunks_exact_mut(wanted.len())) {
@@ -183,8 +185,7 @@ fn genes_as_samples(
         rows.push(entries);
     }
     for cells in tiles(request.store.n_cols(), height) {
-        let known =
-            request.features[cells.clone()].iter().filter(|&&f| f != Builder::NO_FEATURE).copied();
+        let known = request.features[cells.clone()].iter().filter(|&&f| f != Builder::NO_FEATURE).copied();
         let (first, last) = known.fold((u32::MAX, 0), |(low, high), f| (low.min(f), high.max(f)));
         let features = if first == u32::MAX { 0..0 } else { first as usize..last as usize + 1 };
         let output = DenseOutput::new(request.isa, network, d, features);

@@ -82,11 +82,8 @@ pub fn impute(
         Major::Genes => (&known, &observed),
     };
     let gene_flags: Vec<bool> = genes.iter().map(|&g| gene_flags[g as usize]).collect();
-    let finish = Finish {
-        transform: model.info.config.transform,
-        scale: options.scale,
-        policy: options.policy,
-    };
+    let finish =
+        Finish { transform: model.info.config.transform, scale: options.scale, policy: options.policy };
     let request = Request {
         store,
         model,

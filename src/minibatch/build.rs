@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use late_fast_kernels::dropout::{kept, row_key};
 use late_fast_kernels::CsrView;
+use late_fast_kernels::dropout::{kept, row_key};
 
 use super::HOLDOUT_STREAM;
 use super::transform::{Lookup, Transform};
@@ -88,11 +88,8 @@ impl Minibatch {
     /// # Panics
     /// If `indptr` is not one of rows within `features` and `values`, or a feature is not below `n_features`.
     pub fn from_rows(n_features: usize, indptr: &[usize], features: &[u32], values: &[f32]) -> Self {
-        let rows = RowMajor {
-            ends: indptr[1..].to_vec(),
-            features: features.to_vec(),
-            values: values.to_vec(),
-        };
+        let rows =
+            RowMajor { ends: indptr[1..].to_vec(), features: features.to_vec(), values: values.to_vec() };
         let mut out = Self { samples: (0..).take(rows.ends.len()).collect(), ..Self::default() };
         out.arrange(&rows, &RowMajor::default(), n_features, None, &mut Vec::new());
         out
@@ -325,9 +322,8 @@ impl<'a> Builder<'a> {
             }
             let cell = if by_cell { sample } else { column };
             let gene = if by_cell { column } else { sample };
-            let hidden = holdout.is_some_and(|h| {
-                h.hides(row_cell_key.unwrap_or_else(|| h.cell_key(u64::from(cell))), gene)
-            });
+            let hidden = holdout
+                .is_some_and(|h| h.hides(row_cell_key.unwrap_or_else(|| h.cell_key(u64::from(cell))), gene));
             let rows = if hidden { &mut self.hidden } else { &mut self.kept };
             rows.features.push(feature);
             rows.values.push(self.lookup.forward(value, self.cell_totals[cell as usize]));

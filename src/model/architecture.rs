@@ -74,7 +74,8 @@ mod tests {
 
     #[test]
     fn three_five_and_seven_layers() {
-        let widths = |hidden: &[usize]| Architecture { n_features: 9, hidden: hidden.to_vec() }.hidden_widths();
+        let widths =
+            |hidden: &[usize]| Architecture { n_features: 9, hidden: hidden.to_vec() }.hidden_widths();
         assert_eq!(widths(&[4]), [4]);
         assert_eq!(widths(&[800, 400]), [800, 400, 800]);
         assert_eq!(widths(&[5, 4, 3]), [5, 4, 3, 4, 5]);

@@ -2,11 +2,11 @@
 
 use std::ops::Range;
 
+use late_fast_kernels::Isa;
 use late_fast_kernels::activation::column_sums;
 use late_fast_kernels::adam::{Adam, adam};
 use late_fast_kernels::decoder::{EntryLoss, WideLayerMut, decoder_step};
 use late_fast_kernels::gemm::gemm;
-use late_fast_kernels::Isa;
 use late_fast_kernels::sddmm::sddmm;
 use late_fast_kernels::{CsrView, DenseView, DenseViewMut};
 
@@ -114,7 +114,8 @@ pub(super) fn dense_step(
             let width = local.len();
             let span = local.start * k..local.end * k;
             let error = &mut error[..n_samples * width];
-            sum += dense_block_error(isa, error, &w[span.clone()], &bias[local.clone()], batch, features, d, k);
+            sum +=
+                dense_block_error(isa, error, &w[span.clone()], &bias[local.clone()], batch, features, d, k);
             for g in &mut *error {
                 *g *= 2.0 * scale;
             }

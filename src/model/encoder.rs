@@ -1,8 +1,8 @@
 //! The first layer: n features to the first hidden layer, from stored entries only.
 
+use late_fast_kernels::Isa;
 use late_fast_kernels::adam::Adam;
 use late_fast_kernels::encoder::{WideWeightsMut, encoder_step};
-use late_fast_kernels::Isa;
 use late_fast_kernels::spmm::spmm;
 
 use super::network::Layer;
@@ -23,14 +23,7 @@ pub(super) fn forward(isa: Isa, partials: &mut [f32], layer: &Layer, batch: &Min
 }
 
 /// `dW = X^T dh`, and Adam's step on W; `dh` is `n_samples x k`.
-pub(super) fn backward(
-    isa: Isa,
-    layer: &mut Layer,
-    batch: &Minibatch,
-    dh: &[f32],
-    k: usize,
-    adam: &Adam,
-) {
+pub(super) fn backward(isa: Isa, layer: &mut Layer, batch: &Minibatch, dh: &[f32], k: usize, adam: &Adam) {
     let ranges: Vec<_> = (0..batch.n_tasks()).map(|task| batch.task_features(task)).collect();
     let weight = &mut layer.weight;
     let tasks = ranges

@@ -82,7 +82,9 @@ impl ModelFile {
     /// # Errors
     /// When it cannot be written.
     pub fn write(&self, path: &Path) -> Result<()> {
-        let broken = |e: &dyn std::fmt::Display| Error::io(path, "write the model", std::io::Error::other(e.to_string()));
+        let broken = |e: &dyn std::fmt::Display| {
+            Error::io(path, "write the model", std::io::Error::other(e.to_string()))
+        };
         let features = serde_json::to_vec(&self.features).map_err(|e| broken(&e))?;
         let info = serde_json::to_string(&self.info).map_err(|e| broken(&e))?;
         let mut tensors = vec![(
@@ -109,9 +111,8 @@ impl ModelFile {
     pub fn read(path: &Path) -> Result<Self> {
         let map = Map::open(path)?;
         let bytes = map.bytes();
-        let invalid = |object: &str, expected: &str, found: String| {
-            Error::input(path, object, expected, found, REMEDY)
-        };
+        let invalid =
+            |object: &str, expected: &str, found: String| Error::input(path, object, expected, found, REMEDY);
         let tensors = SafeTensors::deserialize(bytes)
             .map_err(|e| invalid("file", "a safetensors model", e.to_string()))?;
         let (_, metadata) = SafeTensors::read_metadata(bytes)
@@ -144,7 +145,8 @@ impl ModelFile {
             && info.architecture.hidden == info.config.hidden
             && features.hash() == info.features_hash;
         if !whole {
-            let expected = format!("the {} features the model was trained with", info.architecture.n_features);
+            let expected =
+                format!("the {} features the model was trained with", info.architecture.n_features);
             return Err(invalid(FEATURES_TENSOR, &expected, format!("{} others", features.len())));
         }
         let network = read_network(path, &tensors, info.architecture.clone())?;
@@ -156,9 +158,8 @@ fn read_network(path: &Path, tensors: &SafeTensors<'_>, architecture: Architectu
     let names: Vec<String> = architecture.value_names().collect();
     // Every shape is compared with the file before memory is taken for it.
     for (name, shape) in names.iter().zip(architecture.value_shapes()) {
-        let tensor = tensors
-            .tensor(name)
-            .map_err(|e| Error::input(path, name, "a tensor", e.to_string(), REMEDY))?;
+        let tensor =
+            tensors.tensor(name).map_err(|e| Error::input(path, name, "a tensor", e.to_string(), REMEDY))?;
         if tensor.dtype() != Dtype::F32 || tensor.shape() != shape {
             let found = format!("{:?} {:?}", tensor.dtype(), tensor.shape());
             return Err(Error::input(path, name, format!("F32 {shape:?}"), found, REMEDY));
@@ -166,9 +167,8 @@ fn read_network(path: &Path, tensors: &SafeTensors<'_>, architecture: Architectu
     }
     let mut network = Network::zeros(architecture)?;
     for (name, values) in names.iter().zip(network.values_mut()) {
-        let tensor = tensors
-            .tensor(name)
-            .map_err(|e| Error::input(path, name, "a tensor", e.to_string(), REMEDY))?;
+        let tensor =
+            tensors.tensor(name).map_err(|e| Error::input(path, name, "a tensor", e.to_string(), REMEDY))?;
         for (value, raw) in values.iter_mut().zip(tensor.data().as_chunks().0) {
             *value = f32::from_le_bytes(*raw);
         }

@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use late_fast_kernels::adam::Adam;
 use late_fast_kernels::Isa;
+use late_fast_kernels::adam::Adam;
 
 use super::network::{Layer, Network};
 use super::workspace::Workspace;

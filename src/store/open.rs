@@ -42,16 +42,12 @@ impl RowEntries {
 
 impl Store {
     /// Maps the arrays at `place`. `summary` is what a pass over the same entries found.
-    pub(super) fn map(
-        place: &InPlace,
-        major: Major,
-        n_cols: usize,
-        summary: Summary,
-    ) -> Result<Self> {
+    pub(super) fn map(place: &InPlace, major: Major, n_cols: usize, summary: Summary) -> Result<Self> {
         let map = Map::open(&place.path)?;
         let file_bytes = map.bytes().len() as u64;
         for (name, array) in [("indptr", place.indptr), ("indices", place.indices), ("data", place.data)] {
-            let end = array.len.checked_mul(array.dtype.size() as u64).and_then(|n| n.checked_add(array.offset));
+            let end =
+                array.len.checked_mul(array.dtype.size() as u64).and_then(|n| n.checked_add(array.offset));
             if end.is_none_or(|end| end > file_bytes) {
                 return Err(Error::input(
                     &place.path,
@@ -146,11 +142,7 @@ impl Store {
     pub fn read_row(&self, row: usize, out: &mut RowEntries) -> Result<()> {
         let span = self.row_span(row)?;
         let first = out.indices.len();
-        let index_bytes = self.elements(self.indices, span.clone());
-        let dtype = self.indices.dtype;
-        out.indices.extend(
-            (0..span.len()).map(|k| u32::try_from(integer_at(index_bytes, dtype, k)).unwrap_or(u32::MAX)),
-        );
+        extend_indices(self.elements(self.indices, span.clone()), self.indices.dtype, &mut out.indices);
         let n_cols = self.n_cols;
         if out.indices[first..].iter().any(|&index| index as usize >= n_cols) {
             return Err(self.changed(format!("row {row}")));
@@ -159,9 +151,9 @@ impl Store {
         Ok(())
     }
 
-    /// The raw little-endian bytes of the values of `span` and the size of one.
-    pub(super) fn data_bytes(&self, span: Range<usize>) -> (&[u8], usize) {
-        (self.elements(self.data, span), self.data.dtype.size())
+    /// The raw little-endian bytes of the values of `span` and their type.
+    pub(super) fn data_bytes(&self, span: Range<usize>) -> (&[u8], Dtype) {
+        (self.elements(self.data, span), self.data.dtype)
     }
 
     /// The raw little-endian bytes of the indices of `span` and their type.
@@ -190,48 +182,90 @@ impl Store {
     }
 }
 
-/// Element `k` of a little-endian integer array; a negative value becomes `u64::MAX`.
-pub(super) fn integer_at(bytes: &[u8], dtype: Dtype, k: usize) -> u64 {
-    macro_rules! element {
-        ($t:ty) => {{
-            const SIZE: usize = size_of::<$t>();
-            let mut raw = [0; SIZE];
-            raw.copy_from_slice(&bytes[k * SIZE..][..SIZE]);
-            u64::try_from(<$t>::from_le_bytes(raw)).unwrap_or(u64::MAX)
-        }};
-    }
-    match dtype {
-        Dtype::I8 => element!(i8),
-        Dtype::I16 => element!(i16),
-        Dtype::I32 => element!(i32),
-        Dtype::I64 => element!(i64),
-        Dtype::U8 => element!(u8),
-        Dtype::U16 => element!(u16),
-        Dtype::U32 => element!(u32),
-        Dtype::U64 => element!(u64),
-        Dtype::F16 | Dtype::F32 | Dtype::F64 => u64::MAX,
-    }
+/// Evaluates `$use` with the raw `$elements` of a little-endian array and the function that `$read`s one.
+macro_rules! with_elements {
+    ($bytes:expr, $dtype:expr, $elements:ident, $read:ident => $use:expr) => {{
+        macro_rules! typed {
+            ($t:ty) => {{
+                let $elements = $bytes.as_chunks::<{ size_of::<$t>() }>().0;
+                let $read = <$t>::from_le_bytes;
+                $use
+            }};
+        }
+        match $dtype {
+            Dtype::I8 => typed!(i8),
+            Dtype::I16 => typed!(i16),
+            Dtype::I32 => typed!(i32),
+            Dtype::I64 => typed!(i64),
+            Dtype::U8 => typed!(u8),
+            Dtype::U16 => typed!(u16),
+            Dtype::U32 => typed!(u32),
+            Dtype::U64 => typed!(u64),
+            Dtype::F16 => typed!(half::f16),
+            Dtype::F32 => typed!(f32),
+            Dtype::F64 => typed!(f64),
+        }
+    }};
 }
 
+/// Conversions that `as` would do, for `half::f16` as well.
+trait Element: Copy {
+    fn to_f64(self) -> f64;
+    fn to_index(self) -> u64;
+}
+
+macro_rules! element {
+    ($($t:ty)*) => {$(
+        impl Element for $t {
+            #[allow(clippy::cast_lossless, clippy::cast_precision_loss, reason = "one body for all types")]
+            fn to_f64(self) -> f64 {
+                self as f64
+            }
+
+            fn to_index(self) -> u64 {
+                u64::try_from(self).unwrap_or(u64::MAX)
+            }
+        }
+    )*};
+}
+
+element!(i8 i16 i32 i64 u8 u16 u32 u64);
+
+macro_rules! real_element {
+    ($($t:ty)*) => {$(
+        impl Element for $t {
+            fn to_f64(self) -> f64 {
+                self.into()
+            }
+
+            fn to_index(self) -> u64 {
+                u64::MAX
+            }
+        }
+    )*};
+}
+
+real_element!(half::f16 f32 f64);
+
+/// Element `k` of a little-endian integer array; `u64::MAX` when it is negative or not an integer.
+pub(super) fn integer_at(bytes: &[u8], dtype: Dtype, k: usize) -> u64 {
+    with_elements!(bytes, dtype, elements, read => read(elements[k]).to_index())
+}
+
+/// Element `k` of a little-endian array.
+pub(super) fn value_at(bytes: &[u8], dtype: Dtype, k: usize) -> f64 {
+    with_elements!(bytes, dtype, elements, read => read(elements[k]).to_f64())
+}
+
+/// Appends all elements of a little-endian integer array; `u32::MAX` stands for what does not fit.
+fn extend_indices(bytes: &[u8], dtype: Dtype, out: &mut Vec<u32>) {
+    with_elements!(bytes, dtype, elements, read => out.extend(
+        elements.iter().map(|raw| u32::try_from(read(*raw).to_index()).unwrap_or(u32::MAX))
+    ));
+}
+
+/// Appends all elements of a little-endian array.
 #[expect(clippy::cast_possible_truncation, reason = "the network computes in f32")]
 fn extend_f32(bytes: &[u8], dtype: Dtype, out: &mut Vec<f32>) {
-    macro_rules! convert {
-        ($t:ty, $to_f32:expr) => {{
-            let elements = bytes.as_chunks::<{ size_of::<$t>() }>().0;
-            out.extend(elements.iter().map(|raw| $to_f32(<$t>::from_le_bytes(*raw))));
-        }};
-    }
-    match dtype {
-        Dtype::I8 => convert!(i8, f32::from),
-        Dtype::I16 => convert!(i16, f32::from),
-        Dtype::I32 => convert!(i32, |x| x as f32),
-        Dtype::I64 => convert!(i64, |x| x as f32),
-        Dtype::U8 => convert!(u8, f32::from),
-        Dtype::U16 => convert!(u16, f32::from),
-        Dtype::U32 => convert!(u32, |x| x as f32),
-        Dtype::U64 => convert!(u64, |x| x as f32),
-        Dtype::F16 => convert!(half::f16, half::f16::to_f32),
-        Dtype::F32 => convert!(f32, |x| x),
-        Dtype::F64 => convert!(f64, |x| x as f32),
-    }
+    with_elements!(bytes, dtype, elements, read => out.extend(elements.iter().map(|raw| read(*raw).to_f64() as f32)));
 }

@@ -29,7 +29,7 @@ impl Prepared {
 }
 
 /// Steps of [`prepare`], for progress display: the step's name, entries done since the last call.
-pub type Progress<'a> = &'a dyn Fn(&'static str, u64);
+type Progress<'a> = &'a dyn Fn(&'static str, u64);
 
 /// Makes the source, which [`scan`](super::scan) summed up, available with rows of every axis in `wanted`.
 ///

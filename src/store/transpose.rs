@@ -6,8 +6,8 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
-use super::open::{Store, integer_at};
-use super::write::{create, encode_indices, open_for_filling};
+use super::open::{Store, integer_at, value_at};
+use super::write::{create, encode_indices, encode_values, open_for_filling};
 use crate::error::{Error, Result};
 use crate::io::InPlace;
 use crate::matrix::Axis;
@@ -43,7 +43,7 @@ pub(super) fn transpose(
     let indptr_bytes: Vec<u8> = ends.iter().flat_map(|end| end.to_le_bytes()).collect();
     write_at(&indptr_bytes, place.indptr, 0)?;
 
-    let entry_bytes = (size_of::<u32>() + place.data.dtype.size()) as u64;
+    let entry_bytes = (size_of::<u32>() + size_of::<f64>()) as u64;
     let parts = split_columns(&ends, PANEL_BYTES / PARTS / entry_bytes);
     for panel in parts.chunks(PARTS as usize) {
         let gathered: Vec<Part> =
@@ -53,7 +53,9 @@ pub(super) fn transpose(
             let mut bytes = Vec::new();
             encode_indices(&part.indices, place.indices.dtype, &mut bytes);
             write_at(&bytes, place.indices, first)?;
-            write_at(&part.data, place.data, first)?;
+            bytes.clear();
+            encode_values(&part.values, place.data.dtype, &mut bytes);
+            write_at(&bytes, place.data, first)?;
             progress(part.indices.len() as u64);
         }
     }
@@ -64,7 +66,7 @@ pub(super) fn transpose(
 struct Part {
     columns: Range<usize>,
     indices: Vec<u32>,
-    data: Vec<u8>,
+    values: Vec<f64>,
 }
 
 /// Cuts the columns into runs of at most `max_entries` entries (a longer column is a run of its own).
@@ -87,15 +89,14 @@ fn gather(store: &Store, columns: Range<usize>, ends: &[u64]) -> Result<Part> {
     let first = ends[columns.start];
     let n_entries = (ends[columns.end] - first) as usize;
     let mut cursor: Vec<usize> = ends[columns.clone()].iter().map(|end| (end - first) as usize).collect();
-    let size = store.data_dtype().size();
     let mut part =
-        Part { columns: columns.clone(), indices: vec![0; n_entries], data: vec![0; n_entries * size] };
+        Part { columns: columns.clone(), indices: vec![0; n_entries], values: vec![0.0; n_entries] };
     for row in 0..store.n_rows() {
         let span = store.row_span(row)?;
         let (index_bytes, dtype) = store.index_bytes(span.clone());
         let column = |k: usize| integer_at(index_bytes, dtype, k);
         let begin = partition_point(span.len(), |k| column(k) < columns.start as u64);
-        let (data, _) = store.data_bytes(span.clone());
+        let (data, data_dtype) = store.data_bytes(span.clone());
         for k in begin..span.len() {
             let col = column(k);
             if col >= columns.end as u64 {
@@ -106,7 +107,7 @@ fn gather(store: &Store, columns: Range<usize>, ends: &[u64]) -> Result<Part> {
                 return Err(changed(store, row));
             }
             part.indices[*slot] = u32::try_from(row).map_err(|_| changed(store, row))?;
-            part.data[*slot * size..][..size].copy_from_slice(&data[k * size..][..size]);
+            part.values[*slot] = value_at(data, data_dtype, k);
             *slot += 1;
         }
     }

@@ -243,8 +243,12 @@ pub(super) fn encode_indices(indices: &[u32], dtype: Dtype, bytes: &mut Vec<u8>)
 }
 
 /// Appends little-endian values as `dtype`, one of the types chosen by [`create`].
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`create` chose a type that fits")]
-fn encode_values(values: &[f64], dtype: Dtype, bytes: &mut Vec<u8>) {
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "`create` chose a type that fits"
+)]
+pub(super) fn encode_values(values: &[f64], dtype: Dtype, bytes: &mut Vec<u8>) {
     match dtype {
         Dtype::U8 => bytes.extend(values.iter().map(|&value| value as u8)),
         Dtype::U16 => bytes.extend(values.iter().flat_map(|&value| (value as u16).to_le_bytes())),

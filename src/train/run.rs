@@ -10,9 +10,7 @@ use crate::error::{Error, Result};
 use crate::minibatch::{
     Builder, InputDropout, Minibatch, Purpose, batches_in_order, shuffled_batches, stream,
 };
-use crate::model::{
-    Architecture, HiddenDropout, LossKind, Network, StepOptions, StepResult, Workspace,
-};
+use crate::model::{Architecture, HiddenDropout, LossKind, Network, StepOptions, StepResult, Workspace};
 use crate::parallel;
 use crate::store::Store;
 
@@ -69,13 +67,8 @@ pub fn train(
 ) -> Result<Trained> {
     let architecture = Architecture { n_features: split.features.len(), hidden: config.hidden.clone() };
     let network = Network::initialised(architecture, config.seed)?;
-    let builder = Builder::new(
-        store,
-        &split.feature_of_column,
-        split.features.len(),
-        config.transform,
-        split.holdout,
-    );
+    let builder =
+        Builder::new(store, &split.feature_of_column, split.features.len(), config.transform, split.holdout);
     let mut run = Run { store, split, config, isa, network, workspace: Workspace::default(), builder };
     let mut best = run.network.snapshot()?;
     let mut history: Vec<EpochRecord> = Vec::new();
@@ -106,13 +99,7 @@ pub fn train(
     }
     run.network.restore(&best);
     let stopped_early = (history.len() as u64) < config.epochs;
-    Ok(Trained {
-        network: run.network,
-        history,
-        best_epoch,
-        best_validation_loss: best_loss,
-        stopped_early,
-    })
+    Ok(Trained { network: run.network, history, best_epoch, best_validation_loss: best_loss, stopped_early })
 }
 
 /// The parts of a run that epochs share.
@@ -177,15 +164,17 @@ impl Run<'_> {
             });
             Ok(())
         })?;
-        if total.mean().is_finite() { Ok(total.mean()) } else { Err(not_finite(epoch, 0, "validation error")) }
+        if total.mean().is_finite() {
+            Ok(total.mean())
+        } else {
+            Err(not_finite(epoch, 0, "validation error"))
+        }
     }
 
     fn loss_kind(&self) -> LossKind {
         match (self.config.loss, self.config.loss_norm) {
             (Loss::MaskedMse, LossNorm::Nonzero) => LossKind::MaskedMse { n_columns: None },
-            (Loss::MaskedMse, LossNorm::All) => {
-                LossKind::MaskedMse { n_columns: Some(self.store.n_cols()) }
-            }
+            (Loss::MaskedMse, LossNorm::All) => LossKind::MaskedMse { n_columns: Some(self.store.n_cols()) },
             (Loss::Mse, _) => LossKind::Mse,
         }
     }

@@ -48,10 +48,9 @@ impl Split {
         }
         let samples = observed(&summary.row_nnz)?;
         let (holdout, [train, validation, test]) = match config.validation {
-            Validation::Entries { holdout } => (
-                Some(Holdout { share: holdout, seed: config.seed }),
-                [samples.clone(), samples, Vec::new()],
-            ),
+            Validation::Entries { holdout } => {
+                (Some(Holdout { share: holdout, seed: config.seed }), [samples.clone(), samples, Vec::new()])
+            }
             Validation::Samples { split } => (None, split_samples(&samples, split, config.seed)),
         };
         Ok(Self { features, feature_of_column, train, validation, test, holdout })
@@ -64,13 +63,12 @@ impl Split {
     pub fn count(&self, store: &Store, config: &TrainConfig) -> Result<SplitCounts> {
         let nnz = |rows: &[u32]| rows.iter().map(|&row| store.summary().row_nnz[row as usize]).sum::<u64>();
         let counts = match self.holdout {
-            None => SplitCounts { train_entries: nnz(&self.train), validation_entries: nnz(&self.validation) },
+            None => {
+                SplitCounts { train_entries: nnz(&self.train), validation_entries: nnz(&self.validation) }
+            }
             Some(holdout) => {
                 let hidden = count_hidden(store, holdout)?;
-                SplitCounts {
-                    train_entries: store.summary().tally.nnz - hidden,
-                    validation_entries: hidden,
-                }
+                SplitCounts { train_entries: store.summary().tally.nnz - hidden, validation_entries: hidden }
             }
         };
         if counts.train_entries > 0 && counts.validation_entries > 0 {
