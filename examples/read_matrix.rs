@@ -1,23 +1,35 @@
 //! Reads a matrix and prints what it is and how fast it came: `read_matrix PATH [OPTION=VALUE ...]`
-//! with `genome=`, `layer=` and `raw=yes`. Run with `--release` to measure.
+//! with `genome=`, `layer=`, `raw=yes`, and `dump=FILE.json` for comparing with other readers. Run with
+//! `--release` to measure.
 
 use std::path::Path;
 use std::time::Instant;
 
 use late_fast::io::{ReadOptions, open};
+use late_fast::matrix::{Axis, Column};
+use serde_json::{Value, json};
 
-fn main() -> late_fast::Result<()> {
+fn main() {
+    if let Err(error) = run() {
+        eprintln!("error: {error}");
+        std::process::exit(1);
+    }
+}
+
+fn run() -> late_fast::Result<()> {
     let mut arguments = std::env::args().skip(1);
     let Some(path) = arguments.next() else {
-        eprintln!("usage: read_matrix PATH [genome=NAME] [layer=NAME] [raw=yes]");
+        eprintln!("usage: read_matrix PATH [genome=NAME] [layer=NAME] [raw=yes] [dump=FILE]");
         std::process::exit(2);
     };
     let mut options = ReadOptions::default();
+    let mut dump = None;
     for argument in arguments {
         match argument.split_once('=') {
             Some(("genome", name)) => options.genome = Some(name.to_owned()),
             Some(("layer", name)) => options.layer = Some(name.to_owned()),
             Some(("raw", _)) => options.use_raw = true,
+            Some(("dump", name)) => dump = Some(name.to_owned()),
             _ => eprintln!("ignored: {argument}"),
         }
     }
@@ -50,6 +62,43 @@ fn main() -> late_fast::Result<()> {
     }
     #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
     let rate = tally.nnz as f64 / seconds / 1e6;
+    if let Some(dump) = dump {
+        let json = json!({
+            "layout": source.layout(), "major": source.major(), "nnz": tally.nnz, "sum": sum, "index_sum": weighted,
+            "cells": axis_json(source.cells()), "genes": axis_json(source.genes()), "notes": source.notes(),
+        });
+        std::fs::write(&dump, json.to_string())
+            .map_err(|source| late_fast::Error::io(Path::new(&dump), "write", source))?;
+    }
     println!("opened in {opened:.3} s, read in {seconds:.3} s: {rate:.1} million non-zeros/s");
     Ok(())
+}
+
+fn axis_json(axis: &Axis) -> Value {
+    let columns: Vec<_> =
+        axis.columns.iter().map(|(name, column)| json!([name, column_json(column)])).collect();
+    json!({"names": axis.names, "columns": columns})
+}
+
+/// Values as a reader of data frames shows them; missing ones are null.
+fn column_json(column: &Column) -> Value {
+    fn masked<T: serde::Serialize>(values: &[T], missing: &[bool]) -> Value {
+        values
+            .iter()
+            .zip(missing)
+            .map(|(value, missing)| if *missing { Value::Null } else { json!(value) })
+            .collect()
+    }
+    match column {
+        Column::Strings(values) => json!(values),
+        Column::Integers(values) => json!(values),
+        Column::Floats(values) => json!(values),
+        Column::Booleans(values) => json!(values),
+        Column::Categorical { codes, categories, .. } => {
+            let value = |code: &i32| usize::try_from(*code).ok().and_then(|code| categories.get(code));
+            codes.iter().map(|code| json!(value(code))).collect()
+        }
+        Column::NullableIntegers { values, missing } => masked(values, missing),
+        Column::NullableBooleans { values, missing } => masked(values, missing),
+    }
 }
