@@ -83,6 +83,26 @@ impl HdfFile {
         self.user_block
     }
 
+    /// Our own parsing of addresses takes the usual 8 bytes for granted.
+    pub(super) fn require_wide_addresses(&self) -> Result<()> {
+        let mut superblock = [0; 16];
+        self.raw
+            .read_exact_at(&mut superblock, self.user_block)
+            .map_err(|source| Error::io(&self.path, "read", source))?;
+        let size = if superblock[8] < 2 { superblock[13] } else { superblock[9] };
+        if size == 8 {
+            return Ok(());
+        }
+        let found = format!("{size} bytes");
+        Err(Error::input(
+            &self.path,
+            "superblock",
+            "addresses of 8 bytes",
+            found,
+            "copy the file with h5repack",
+        ))
+    }
+
     /// What stands at `name`, or `None`. External links are an error, they are not followed.
     pub fn kind(&self, name: &str) -> Result<Option<Kind>> {
         let failed = |source| Error::hdf5(&self.path, name, "look it up", source);

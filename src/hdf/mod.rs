@@ -5,9 +5,11 @@
 //! are inflated in parallel. Declared sizes are held against what the file really stores before
 //! anything of that size is allocated.
 
+mod chunk_index;
 mod element;
 mod file;
 mod filters;
+mod heap;
 mod lzf;
 mod numeric;
 mod storage;

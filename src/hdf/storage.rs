@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use hdf5::dataset::Layout;
 use rayon::prelude::*;
 
+use super::chunk_index;
 use super::file::HdfFile;
 use super::filters::{Pipeline, Scratch};
 use crate::error::{Error, Result};
@@ -16,7 +17,7 @@ use crate::error::{Error, Result};
 /// HDF5's own limit for a chunk.
 const MAX_CHUNK_BYTES: u64 = u32::MAX as u64;
 /// Elements that a file may declare without storing them (fill values).
-const MAX_UNSTORED: u64 = 1 << 24;
+const MAX_UNSTORED: u64 = 1 << 22;
 /// One positioned read of a contiguous dataset.
 const READ_BYTES: usize = 1 << 20;
 
@@ -50,6 +51,21 @@ struct Chunks {
     pipeline: Pipeline,
     /// The chunk in which the last read ended: the next one goes on there.
     last: Mutex<Option<(usize, Arc<Vec<u8>>)>>,
+}
+
+/// A decoded chunk, in the thread's memory or kept for the next read.
+enum Decoded<'a> {
+    Scratch(&'a [u8]),
+    Kept(Arc<Vec<u8>>),
+}
+
+impl Decoded<'_> {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Scratch(bytes) => bytes,
+            Self::Kept(bytes) => bytes,
+        }
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -246,10 +262,11 @@ impl ByteArray {
             let left = column * chunks.columns;
             let width = chunks.columns.min(n_columns - left);
             let key = chunks.table.binary_search_by_key(&(band, column), |chunk| (chunk.band, chunk.column));
-            let bytes = match key {
+            let decoded = match key {
                 Ok(index) => Some(self.chunk_bytes(chunks, scratch, index, rows)?),
                 Err(_) => None,
             };
+            let bytes = decoded.as_ref().map(Decoded::bytes);
             let whole_rows = width == n_columns && chunks.columns == n_columns;
             match bytes {
                 Some(bytes) if whole_rows => {
@@ -260,7 +277,7 @@ impl ByteArray {
                     for row in rows.clone() {
                         let to = (row - rows.start) * n_columns + left;
                         let part = &mut output[to..to + width];
-                        match &bytes {
+                        match bytes {
                             Some(bytes) => {
                                 let from = (row - top) * chunks.columns * size;
                                 convert(&bytes[from..from + width * size], part);
@@ -275,36 +292,31 @@ impl ByteArray {
     }
 
     /// The decoded chunk; kept when `rows` end inside it, since the next read begins there.
-    fn chunk_bytes(
+    fn chunk_bytes<'a>(
         &self,
         chunks: &Chunks,
-        scratch: &mut Scratch,
+        scratch: &'a mut Scratch,
         index: usize,
         rows: &Range<usize>,
-    ) -> Result<Arc<Vec<u8>>> {
+    ) -> Result<Decoded<'a>> {
         let chunk = chunks.table[index];
+        if let Some((kept, bytes)) = chunks.last.lock().unwrap_or_else(PoisonError::into_inner).as_ref()
+            && *kept == index
         {
-            let last = chunks.last.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some((kept, bytes)) = last.as_ref()
-                && *kept == index
-            {
-                return Ok(Arc::clone(bytes));
-            }
+            return Ok(Decoded::Kept(Arc::clone(bytes)));
         }
-        let mut bytes = vec![0; super::to_usize(chunk.size)];
-        self.read_at(&mut bytes, chunk.address)?;
+        self.read_at(scratch.stored(super::to_usize(chunk.size)), chunk.address)?;
         let decoded_size = chunks.rows * chunks.columns * self.element_size;
-        chunks.pipeline.decode(scratch, &mut bytes, chunk.mask, self.element_size, decoded_size).map_err(
-            |fault| {
-                let place = format!("chunk {index} at byte {}", chunk.address);
-                self.problem("intact chunks", format!("a damaged one ({place}): {fault}"), DAMAGED)
-            },
-        )?;
-        let bytes = Arc::new(bytes);
+        chunks.pipeline.decode(scratch, chunk.mask, self.element_size, decoded_size).map_err(|fault| {
+            let place = format!("chunk {index} at byte {}", chunk.address);
+            self.problem("intact chunks", format!("a damaged one ({place}): {fault}"), DAMAGED)
+        })?;
         if rows.end < (chunk.band + 1).saturating_mul(chunks.rows).min(self.n_rows()) {
+            let bytes = Arc::new(scratch.decoded().to_vec());
             *chunks.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((index, Arc::clone(&bytes)));
+            return Ok(Decoded::Kept(bytes));
         }
-        Ok(bytes)
+        Ok(Decoded::Scratch(scratch.decoded()))
     }
 
     fn fill_with<T>(&self, output: &mut [T], convert: &impl Fn(&[u8], &mut [T])) {
@@ -334,13 +346,6 @@ impl ByteArray {
 
     fn chunk_table(&self, file: &HdfFile, dataset: &hdf5::Dataset) -> Result<Chunks> {
         let pipeline = Pipeline::of(dataset, &self.path, &self.name)?;
-        if file.user_block() > 0 {
-            return Err(self.problem(
-                "a file without a user block",
-                format!("a user block of {} bytes", file.user_block()),
-                "remove it with h5unjam",
-            ));
-        }
         let shape = dataset.chunk().unwrap_or_default();
         let (rows, columns) = match shape[..] {
             [rows] if self.dims.len() == 1 => (rows, 1),
@@ -358,27 +363,20 @@ impl ByteArray {
             dataset.create_plist().ok().and_then(|plist| plist.chunk_opts()).is_some_and(|options| {
                 options.contains(hdf5::dataset::ChunkOpts::DONT_FILTER_PARTIAL_CHUNKS)
             });
-        let count = dataset.num_chunks().unwrap_or(0);
-        let mut table = Vec::new();
-        for index in 0..count {
-            let Some(info) = dataset.chunk_info(index) else {
-                return Err(self.problem("a readable chunk index", format!("no entry {index}"), DAMAGED));
-            };
-            let place = |axis: usize| super::to_usize(info.offset.get(axis).copied().unwrap_or(0));
-            let partial = place(0).saturating_add(rows) > self.n_rows()
-                || place(1).saturating_add(columns) > self.n_columns();
-            let mask = if unfiltered_edges && partial { u32::MAX } else { info.filter_mask };
-            let inside = info.addr.checked_add(info.size).is_some_and(|end| end <= file.size());
-            if !inside || !pipeline.can_expand(info.size, decoded) {
+        let entries = chunk_index::entries(file, dataset)
+            .map_err(|index| self.problem("a readable chunk index", format!("no entry {index}"), DAMAGED))?;
+        let mut table = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let [top, left] = entry.offset.map(super::to_usize);
+            let partial =
+                top.saturating_add(rows) > self.n_rows() || left.saturating_add(columns) > self.n_columns();
+            let mask = if unfiltered_edges && partial { u32::MAX } else { entry.mask };
+            let inside = entry.address.checked_add(entry.size).is_some_and(|end| end <= file.size());
+            if !inside || !pipeline.can_expand(entry.size, decoded) {
                 return Err(self.beyond_end(decoded));
             }
-            table.push(Chunk {
-                band: place(0) / rows,
-                column: place(1) / columns,
-                address: info.addr,
-                size: info.size,
-                mask,
-            });
+            let (band, column) = (top / rows, left / columns);
+            table.push(Chunk { band, column, address: entry.address, size: entry.size, mask });
         }
         table.sort_unstable_by_key(|chunk| (chunk.band, chunk.column));
         Ok(Chunks { rows, columns, table, pipeline, last: Mutex::new(None) })

@@ -1,8 +1,11 @@
 //! Strings in their many encodings, and attributes.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use hdf5::types::{FixedAscii, FixedUnicode, TypeDescriptor, VarLenAscii, VarLenUnicode};
 
 use super::file::HdfFile;
+use super::heap;
 use super::storage::ByteArray;
 use crate::error::{Error, Result};
 
@@ -11,10 +14,8 @@ type LongAscii = FixedAscii<4096>;
 type LongUnicode = FixedUnicode<4096>;
 /// The longest fixed-length string taken for a name.
 const MAX_FIXED: usize = 1 << 16;
-/// Variable-length strings that a file may declare beyond those it stores.
-const MAX_UNSTORED: usize = 1 << 16;
 
-/// The text of a string's bytes up to the padding; `None` inside when it is not valid UTF-8.
+/// The text of a string's bytes up to the padding; and whether it is valid UTF-8.
 pub(crate) fn decode_text(bytes: &[u8]) -> (String, bool) {
     let end = bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
     match std::str::from_utf8(&bytes[..end]) {
@@ -45,35 +46,65 @@ impl HdfFile {
             let found = format!("{} dimensions", dataset.ndim());
             return Err(Error::input(self.path(), name, "a list of strings", found, "flatten it"));
         }
-        let failed = |source| Error::hdf5(self.path(), name, "read its strings", source);
-        let mut lossy = 0;
-        let mut decode = |bytes: &[u8]| {
-            let (text, valid) = decode_text(bytes);
-            lossy += usize::from(!valid);
-            text
-        };
-        let values: Vec<String> = match self.descriptor(name)? {
-            TypeDescriptor::VarLenUnicode => {
-                self.check_var_len(&dataset, name)?;
-                let values = dataset.read_raw::<VarLenUnicode>().map_err(failed)?;
-                values.iter().map(|value| decode(value.as_bytes())).collect()
-            }
-            TypeDescriptor::VarLenAscii => {
-                self.check_var_len(&dataset, name)?;
-                let values = dataset.read_raw::<VarLenAscii>().map_err(failed)?;
-                values.iter().map(|value| decode(value.as_bytes())).collect()
+        match self.descriptor(name)? {
+            TypeDescriptor::VarLenUnicode | TypeDescriptor::VarLenAscii => {
+                self.var_len_strings(&dataset, name, notes)
             }
             TypeDescriptor::FixedAscii(size) | TypeDescriptor::FixedUnicode(size)
                 if size > 0 && size <= MAX_FIXED =>
             {
-                return self.fixed_strings(&dataset, name, size, notes);
+                self.fixed_strings(&dataset, name, size, notes)
             }
             other => {
                 let found = other.to_string();
-                return Err(Error::input(self.path(), name, "strings", found, "store the names as strings"));
+                Err(Error::input(self.path(), name, "strings", found, "store the names as strings"))
             }
-        };
-        note_lossy(name, lossy, notes);
+        }
+    }
+
+    fn var_len_strings(
+        &self,
+        dataset: &hdf5::Dataset,
+        name: &str,
+        notes: &mut Vec<String>,
+    ) -> Result<Vec<String>> {
+        if in_header(dataset) {
+            let failed = |source| Error::hdf5(self.path(), name, "read its strings", source);
+            let text = |bytes: &[u8]| decode_text(bytes).0;
+            return Ok(if self.descriptor(name)? == TypeDescriptor::VarLenAscii {
+                dataset
+                    .read_raw::<VarLenAscii>()
+                    .map_err(failed)?
+                    .iter()
+                    .map(|x| text(x.as_bytes()))
+                    .collect()
+            } else {
+                dataset
+                    .read_raw::<VarLenUnicode>()
+                    .map_err(failed)?
+                    .iter()
+                    .map(|x| text(x.as_bytes()))
+                    .collect()
+            });
+        }
+        self.require_wide_addresses()?;
+        let fill = vec![0; heap::REFERENCE_BYTES];
+        let bytes = ByteArray::open(self, dataset, name, fill.len(), fill, || Ok(Vec::new()))?;
+        let mut references = vec![heap::Reference::default(); bytes.n_rows()];
+        bytes.read(0..bytes.n_rows(), &mut references, |bytes, part| {
+            for (reference, bytes) in part.iter_mut().zip(bytes.as_chunks().0) {
+                *reference = heap::Reference::parse(bytes);
+            }
+        })?;
+        let lossy = AtomicUsize::new(0);
+        let values = heap::fetch(&self.raw(), self.size(), self.user_block(), &references, |bytes| {
+            let (text, valid) = decode_text(bytes);
+            lossy.fetch_add(usize::from(!valid), Ordering::Relaxed);
+            text
+        });
+        let remedy = "the file is damaged; download or copy it again";
+        let values = values.map_err(|found| bytes.problem("intact strings", found, remedy))?;
+        note_lossy(name, lossy.into_inner(), notes);
         Ok(values)
     }
 
@@ -84,8 +115,7 @@ impl HdfFile {
         size: usize,
         notes: &mut Vec<String>,
     ) -> Result<Vec<String>> {
-        use hdf5::dataset::Layout;
-        if dataset.is_scalar() || dataset.layout() == Layout::Compact {
+        if in_header(dataset) {
             let failed = |source| Error::hdf5(self.path(), name, "read its strings", source);
             let text = |bytes: &[u8]| decode_text(bytes).0;
             // libhdf5 does not convert between its two character sets.
@@ -107,38 +137,16 @@ impl HdfFile {
         }
         let bytes = ByteArray::open(self, dataset, name, size, vec![0; size], || Ok(Vec::new()))?;
         let mut values = vec![String::new(); bytes.n_rows()];
-        let lossy = std::sync::atomic::AtomicUsize::new(0);
+        let lossy = AtomicUsize::new(0);
         bytes.read(0..bytes.n_rows(), &mut values, |bytes, part| {
             for (value, bytes) in part.iter_mut().zip(bytes.chunks_exact(size)) {
                 let (text, valid) = decode_text(bytes);
                 *value = text;
-                lossy.fetch_add(usize::from(!valid), std::sync::atomic::Ordering::Relaxed);
+                lossy.fetch_add(usize::from(!valid), Ordering::Relaxed);
             }
         })?;
         note_lossy(name, lossy.into_inner(), notes);
         Ok(values)
-    }
-
-    /// libhdf5 reads these strings whole: their number must be backed by stored references.
-    fn check_var_len(&self, dataset: &hdf5::Dataset, name: &str) -> Result<()> {
-        let declared = dataset.shape().iter().try_fold(1_usize, |product, &dim| product.checked_mul(dim));
-        // A reference takes 16 bytes, before compression by at most a factor of about a thousand.
-        let bound = if dataset.is_chunked() {
-            let chunk = dataset.chunk().unwrap_or_default().iter().product::<usize>();
-            dataset.num_chunks().unwrap_or(0).saturating_mul(chunk).min(super::to_usize(self.size()) * 64)
-        } else {
-            super::to_usize(dataset.storage_size() / 12)
-        };
-        match declared {
-            Some(count) if count <= bound.saturating_add(MAX_UNSTORED) => Ok(()),
-            _ => Err(Error::input(
-                self.path(),
-                name,
-                format!("{:?} stored strings", dataset.shape()),
-                format!("at most {bound}"),
-                "the file is incomplete or damaged; write or download it again",
-            )),
-        }
     }
 
     /// A string attribute of the object at `name` (root: "/"); `None` when absent or not a string.
@@ -222,6 +230,11 @@ pub(crate) fn is_string(descriptor: &TypeDescriptor) -> bool {
             | TypeDescriptor::FixedAscii(_)
             | TypeDescriptor::FixedUnicode(_)
     )
+}
+
+/// Few values, which libhdf5 reads without filters.
+fn in_header(dataset: &hdf5::Dataset) -> bool {
+    dataset.is_scalar() || dataset.layout() == hdf5::dataset::Layout::Compact
 }
 
 fn note_lossy(name: &str, lossy: usize, notes: &mut Vec<String>) {

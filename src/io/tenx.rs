@@ -279,14 +279,23 @@ fn open_part(file: &HdfFile, group: &str, barcodes: Vec<String>, features: Vec<S
 /// Reads `id`, `feature_type`, `genome` and whatever else stands once per feature.
 fn read_feature_columns(file: &HdfFile, genes: &mut Axis, notes: &mut Vec<String>) -> Result<()> {
     let members = file.members("matrix/features")?;
-    let first = [("id", "gene_ids"), ("feature_type", "feature_types"), ("genome", "genome")];
-    let rest = members.iter().map(String::as_str).filter(|member| {
-        !member.starts_with('_') && !["id", "name", "feature_type", "genome"].contains(member)
-    });
-    for (member, column_name) in first.into_iter().chain(rest.map(|member| (member, member))) {
+    // In probe matrices `id` is the probe and `gene_id` the gene.
+    let mut first = if members.iter().any(|member| member == "gene_id") {
+        vec![("gene_id", "gene_ids"), ("id", "probe_ids")]
+    } else {
+        vec![("id", "gene_ids")]
+    };
+    first.push(("feature_type", "feature_types"));
+    let is_first = |member: &str| first.iter().any(|(known, _)| *known == member);
+    let rest = members
+        .iter()
+        .map(String::as_str)
+        .filter(|&member| !member.starts_with('_') && member != "name" && !is_first(member))
+        .map(|member| (member, member));
+    for (member, column_name) in first.iter().copied().chain(rest) {
         let path = format!("matrix/features/{member}");
         if !file.has_dataset(&path)? || file.dataset(&path)?.shape() != [genes.len()] {
-            if first.contains(&(member, column_name)) && file.has_dataset(&path)? {
+            if is_first(member) && file.has_dataset(&path)? {
                 let found = format!("shape {:?}", file.dataset(&path)?.shape());
                 return Err(Error::input(file.path(), path, genes.len().to_string(), found, REWRITE));
             }
