@@ -12,9 +12,11 @@ use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_gr
 use late_fast_kernels::decoder::{EntryLoss, WideLayerMut, decoder_step};
 use late_fast_kernels::dropout::row_key;
 use late_fast_kernels::encoder::{WideWeightsMut, encoder_step};
-use late_fast_kernels::gemm::{GemmShape, Transpose, blas_single_thread, gemm};
+use late_fast_kernels::gemm::{blas_single_thread, gemm};
 use late_fast_kernels::testing::{Aligned, OwnedCsr, Rng, Spread, assert_close, runnable};
-use late_fast_kernels::{Adam, Isa, activation, adam, decoder, encoder, flush_denormals, sddmm, spmm};
+use late_fast_kernels::{
+    Adam, DenseView, DenseViewMut, Isa, activation, adam, decoder, encoder, flush_denormals, sddmm, spmm,
+};
 
 /// Hidden units.
 const K: usize = 800;
@@ -111,13 +113,15 @@ fn bench_spmm(c: &mut Criterion, inputs: &Inputs) {
 }
 
 fn dense_forward(inputs: &Inputs, x: &[f32], out: &mut [f32]) {
-    let shape = GemmShape { m: inputs.x.n_rows, n: K, k: inputs.x.n_cols };
-    gemm(Isa::detect(), out, x, Transpose::No, &inputs.w, Transpose::No, shape, 1.0, 0.0);
+    let (m, n) = (inputs.x.n_rows, inputs.x.n_cols);
+    let out = DenseViewMut::new(out, m, K);
+    gemm(Isa::detect(), out, DenseView::new(x, m, n), DenseView::new(&inputs.w, n, K), 0.0);
 }
 
 fn dense_outputs(inputs: &Inputs, y: &mut [f32]) {
-    let shape = GemmShape { m: inputs.x.n_rows, n: inputs.x.n_cols, k: K };
-    gemm(Isa::detect(), y, &inputs.d, Transpose::No, &inputs.w, Transpose::Yes, shape, 1.0, 0.0);
+    let (m, n) = (inputs.x.n_rows, inputs.x.n_cols);
+    let wt = DenseView::new(&inputs.w, n, K).transposed();
+    gemm(Isa::detect(), DenseViewMut::new(y, m, n), DenseView::new(&inputs.d, m, K), wt, 0.0);
 }
 
 fn bench_sddmm(c: &mut Criterion, inputs: &Inputs) {
@@ -209,10 +213,9 @@ fn dense_decoder(
     for (y, &x) in y.iter_mut().zip(x) {
         *y = if x > 0.0 && *y > 0.0 { scale * (*y - x) } else { 0.0 };
     }
-    let shape = GemmShape { m: n_samples, n: K, k: n_features };
-    gemm(isa, dd, y, Transpose::No, &layer.0[0], Transpose::No, shape, 1.0, 0.0);
-    let shape = GemmShape { m: n_features, n: K, k: n_samples };
-    gemm(isa, dw, y, Transpose::Yes, &inputs.d, Transpose::No, shape, 1.0, 0.0);
+    let (g, d) = (DenseView::new(y, n_samples, n_features), DenseView::new(&inputs.d, n_samples, K));
+    gemm(isa, DenseViewMut::new(dd, n_samples, K), g, DenseView::new(&layer.0[0], n_features, K), 0.0);
+    gemm(isa, DenseViewMut::new(dw, n_features, K), g.transposed(), d, 0.0);
     let [w, m, v] = &mut layer.0;
     adam::adam(isa, w, m, v, dw, &inputs.adam);
 }
@@ -239,8 +242,9 @@ fn bench_encoder(c: &mut Criterion, inputs: &Inputs) {
     let (mut layer, mut dw, x) = (Layer::new(inputs), Aligned::new(&inputs.w), inputs.x.to_dense());
     group.bench_function(BenchmarkId::new("dense_openblas", &inputs.name), |b| {
         b.iter(|| {
-            let shape = GemmShape { m: inputs.x.n_cols, n: K, k: inputs.x.n_rows };
-            gemm(Isa::detect(), &mut dw, &x, Transpose::Yes, &inputs.d, Transpose::No, shape, 1.0, 0.0);
+            let (m, n) = (inputs.x.n_rows, inputs.x.n_cols);
+            let (xt, d) = (DenseView::new(&x, m, n).transposed(), DenseView::new(&inputs.d, m, K));
+            gemm(Isa::detect(), DenseViewMut::new(&mut dw, n, K), xt, d, 0.0);
             let [w, m, v] = &mut layer.0;
             adam::adam(Isa::detect(), w, m, v, &dw, &inputs.adam);
         });

@@ -1,4 +1,5 @@
 //! Same seed, same bits: whatever the threads, and whatever the file the matrix came from.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
 

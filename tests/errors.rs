@@ -1,4 +1,5 @@
 //! Bad input and full disks on the real binary: a clear message, exit code 1 (2 for usage), nothing left behind.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
 

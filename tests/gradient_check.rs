@@ -1,4 +1,5 @@
 //! The gradient of every parameter against finite differences of an f64 forward pass written here.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use late_fast::minibatch::Minibatch;
 use late_fast::model::{Architecture, LossKind, Network, StepOptions, Workspace};

@@ -4,13 +4,14 @@ use std::ops::Range;
 
 use late_fast_kernels::Isa;
 use late_fast_kernels::activation::column_sums;
-use late_fast_kernels::adam::{Adam, adam};
+use late_fast_kernels::adam::adam;
 use late_fast_kernels::decoder::{EntryLoss, WideLayerMut, decoder_step};
 use late_fast_kernels::gemm::gemm;
 use late_fast_kernels::sddmm::sddmm;
 use late_fast_kernels::{CsrView, DenseView, DenseViewMut};
 
 use super::network::Layer;
+use super::step::Pass;
 use crate::minibatch::Minibatch;
 use crate::parallel::{self, split_rows, tiles};
 
@@ -50,21 +51,19 @@ fn deal<'a>(layer: &'a mut Layer, partials: &'a mut [f32], batch: &Minibatch, k:
 }
 
 /// Masked loss of the targets, its gradient with respect to `d` (`n_samples x k`, one partial sum a
-/// task), and Adam's step on the layer. Returns the sum of the entries' losses; gradients carry `scale`.
+/// task), and Adam's step on the layer. Returns the sum of the entries' losses; gradients carry the scale.
 pub(super) fn masked_step(
-    isa: Isa,
+    pass: &Pass,
     partials: &mut [f32],
     layer: &mut Layer,
     batch: &Minibatch,
     d: &[f32],
-    k: usize,
-    scale: f32,
-    step: &Adam,
 ) -> f64 {
+    let Pass { isa, k, scale, .. } = *pass;
     let sums = parallel::map(deal(layer, partials, batch, k), |task| {
         task.dd.fill(0.0);
         let targets = batch.targets_of(task.features);
-        decoder_step(isa, task.dd, task.layer, targets, d, k, scale, step, EntryLoss::MaskedSquare)
+        decoder_step(isa, task.dd, task.layer, targets, d, k, scale, &pass.adam, EntryLoss::MaskedSquare)
     });
     sums.into_iter().sum()
 }
@@ -92,15 +91,14 @@ pub(super) fn masked_error<'b>(
 /// As [`masked_step`], with the loss on every entry, zeros included, but for the held-out ones: the
 /// plain autoencoder. Dense products, a block of features at a time.
 pub(super) fn dense_step(
-    isa: Isa,
+    pass: &Pass,
     partials: &mut [f32],
     layer: &mut Layer,
     batch: &Minibatch,
     d: &[f32],
-    k: usize,
-    scale: f32,
-    step: &Adam,
 ) -> f64 {
+    let Pass { isa, k, scale, .. } = *pass;
+    let step = &pass.adam;
     let n_samples = batch.n_samples();
     let sums = parallel::map(deal(layer, partials, batch, k), |task| {
         let WideLayerMut { w, m, v, bias, bias_m, bias_v } = task.layer;
@@ -114,8 +112,15 @@ pub(super) fn dense_step(
             let width = local.len();
             let span = local.start * k..local.end * k;
             let error = &mut error[..n_samples * width];
-            sum +=
-                dense_block_error(isa, error, &w[span.clone()], &bias[local.clone()], batch, features, d, k);
+            sum += dense_block_error(
+                isa,
+                error,
+                (&w[span.clone()], &bias[local.clone()]),
+                batch,
+                features,
+                d,
+                k,
+            );
             for g in &mut *error {
                 *g *= 2.0 * scale;
             }
@@ -140,7 +145,7 @@ pub(super) fn dense_error(isa: Isa, layer: &Layer, batch: &Minibatch, d: &[f32],
     let sums = parallel::map(blocks, |features| {
         let mut error = vec![0.0; batch.n_samples() * features.len()];
         let w = &layer.weight.value[features.start * k..features.end * k];
-        dense_block_error(isa, &mut error, w, &layer.bias.value[features.clone()], batch, features, d, k)
+        dense_block_error(isa, &mut error, (w, &layer.bias.value[features.clone()]), batch, features, d, k)
     });
     sums.into_iter().sum()
 }
@@ -150,8 +155,7 @@ pub(super) fn dense_error(isa: Isa, layer: &Layer, batch: &Minibatch, d: &[f32],
 fn dense_block_error(
     isa: Isa,
     error: &mut [f32],
-    w: &[f32],
-    bias: &[f32],
+    (w, bias): (&[f32], &[f32]),
     batch: &Minibatch,
     features: Range<usize>,
     d: &[f32],

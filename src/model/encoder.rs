@@ -1,11 +1,11 @@
 //! The first layer: n features to the first hidden layer, from stored entries only.
 
 use late_fast_kernels::Isa;
-use late_fast_kernels::adam::Adam;
 use late_fast_kernels::encoder::{WideWeightsMut, encoder_step};
 use late_fast_kernels::spmm::spmm;
 
 use super::network::Layer;
+use super::step::Pass;
 use crate::minibatch::Minibatch;
 use crate::parallel::{self, split_rows};
 
@@ -23,7 +23,8 @@ pub(super) fn forward(isa: Isa, partials: &mut [f32], layer: &Layer, batch: &Min
 }
 
 /// `dW = X^T dh`, and Adam's step on W; `dh` is `n_samples x k`.
-pub(super) fn backward(isa: Isa, layer: &mut Layer, batch: &Minibatch, dh: &[f32], k: usize, adam: &Adam) {
+pub(super) fn backward(pass: &Pass, layer: &mut Layer, batch: &Minibatch, dh: &[f32]) {
+    let k = pass.k;
     let ranges: Vec<_> = (0..batch.n_tasks()).map(|task| batch.task_features(task)).collect();
     let weight = &mut layer.weight;
     let tasks = ranges
@@ -33,6 +34,7 @@ pub(super) fn backward(isa: Isa, layer: &mut Layer, batch: &Minibatch, dh: &[f32
         .zip(split_rows(&mut weight.v, &ranges, k))
         .collect();
     parallel::map(tasks, |(((features, w), m), v)| {
-        encoder_step(isa, WideWeightsMut { w, m, v }, batch.inputs_of(features.clone()), dh, k, adam);
+        let inputs = batch.inputs_of(features.clone());
+        encoder_step(pass.isa, WideWeightsMut { w, m, v }, inputs, dh, k, &pass.adam);
     });
 }

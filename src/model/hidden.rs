@@ -11,7 +11,7 @@ use late_fast_kernels::{DenseView, DenseViewMut};
 
 use super::buffer::Buffer;
 use super::network::{Layer, Tensor};
-use super::step::HiddenDropout;
+use super::step::{HiddenDropout, Pass};
 use super::workspace::Workspace;
 use crate::parallel::{self, split_rows, tiles};
 
@@ -69,15 +69,14 @@ pub(super) fn forward(
 /// From the decoder's partial sums of the last activation's gradient back to the first activation's:
 /// fills `workspace.gradients`, then takes Adam's step on the hidden layers' weights and on all hidden biases.
 pub(super) fn backward(
-    isa: Isa,
+    pass: &Pass,
     workspace: &mut Workspace,
     layers: &mut [Layer],
     n_samples: usize,
     widths: &[usize],
     n_tasks: usize,
-    keep: f32,
-    step: &Adam,
 ) {
+    let Pass { isa, keep, .. } = *pass;
     let row_tiles = tiles(n_samples, SAMPLE_TILE);
     let gradients = by_tile(&mut workspace.gradients, &row_tiles, widths, n_samples);
     let last = widths.len() - 1;
@@ -103,7 +102,7 @@ pub(super) fn backward(
             relu_dropout_backward(isa, out, activation, keep);
         }
     });
-    update(isa, workspace, layers, n_samples, widths, step);
+    update(isa, workspace, layers, n_samples, widths, &pass.adam);
 }
 
 /// One piece of the hidden layers' update.

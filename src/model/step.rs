@@ -53,6 +53,19 @@ pub struct StepOptions {
     pub dropout: Option<HiddenDropout>,
 }
 
+/// What the layers' backward passes share in one step.
+#[derive(Debug)]
+pub(super) struct Pass {
+    pub(super) isa: Isa,
+    /// Width of the activations beside the wide layers.
+    pub(super) k: usize,
+    /// One over the number of entries the mean is over.
+    pub(super) scale: f32,
+    /// The probability to keep a hidden unit.
+    pub(super) keep: f32,
+    pub(super) adam: Adam,
+}
+
 /// Errors of one minibatch, to be added up over an epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct StepResult {
@@ -105,25 +118,27 @@ impl Network {
         }
         self.encode(workspace, batch, options.isa, options.dropout)?;
         self.steps += 1;
-        let step = Adam::at_step(f64::from(options.learning_rate), BETA1, BETA2, EPSILON, self.steps);
+        let pass = Pass {
+            isa: options.isa,
+            k: self.architecture.wide(),
+            #[expect(clippy::cast_possible_truncation, reason = "the network computes in f32")]
+            scale: count.recip() as f32,
+            keep: options.dropout.map_or(1.0, |d| d.keep),
+            adam: Adam::at_step(f64::from(options.learning_rate), BETA1, BETA2, EPSILON, self.steps),
+        };
         let widths = self.architecture.hidden_widths();
-        let (k, last) = (self.architecture.wide(), widths.len() - 1);
         let (n_samples, n_tasks) = (batch.n_samples(), batch.n_tasks());
-        let keep = options.dropout.map_or(1.0, |d| d.keep);
         let Some((output, before)) = self.layers.split_last_mut() else {
             unreachable!("a network has at least two layers")
         };
-        let d = &workspace.activations[last][..n_samples * k];
-        #[expect(clippy::cast_possible_truncation, reason = "the network computes in f32")]
-        let scale = count.recip() as f32;
+        let d = &workspace.activations[widths.len() - 1][..n_samples * pass.k];
         let output_step = match options.loss {
             LossKind::MaskedMse { .. } => decoder::masked_step,
             LossKind::Mse => decoder::dense_step,
         };
-        let sum = output_step(options.isa, &mut workspace.partials, output, batch, d, k, scale, &step);
-        hidden::backward(options.isa, workspace, before, n_samples, &widths, n_tasks, keep, &step);
-        let dh = &workspace.gradients[0][..n_samples * k];
-        encoder::backward(options.isa, &mut before[0], batch, dh, k, &step);
+        let sum = output_step(&pass, &mut workspace.partials, output, batch, d);
+        hidden::backward(&pass, workspace, before, n_samples, &widths, n_tasks);
+        encoder::backward(&pass, &mut before[0], batch, &workspace.gradients[0][..n_samples * pass.k]);
         Ok(StepResult { sum, count })
     }
 

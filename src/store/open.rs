@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::mmap::Map;
 use super::write::Summary;
 use crate::error::{Error, Result};
+use crate::hdf::to_usize;
 use crate::io::{Dtype, InPlace, RawArray};
 use crate::matrix::Major;
 
@@ -58,7 +59,7 @@ impl Store {
                 ));
             }
         }
-        let n_rows = place.indptr.len.saturating_sub(1) as usize;
+        let n_rows = to_usize(place.indptr.len.saturating_sub(1));
         Ok(Self {
             path: place.path.clone(),
             map,
@@ -127,7 +128,7 @@ impl Store {
         if begin > end || end > self.data.len {
             return Err(self.changed(format!("row {row}")));
         }
-        Ok(begin as usize..end as usize)
+        Ok(to_usize(begin)..to_usize(end))
     }
 
     /// The number of entries of row `row`.
@@ -162,8 +163,8 @@ impl Store {
     }
 
     fn array(&self, array: RawArray) -> &[u8] {
-        let begin = array.offset as usize;
-        &self.map.bytes()[begin..begin + array.len as usize * array.dtype.size()]
+        let begin = to_usize(array.offset);
+        &self.map.bytes()[begin..begin + to_usize(array.len) * array.dtype.size()]
     }
 
     fn elements(&self, array: RawArray, span: Range<usize>) -> &[u8] {

@@ -9,13 +9,14 @@ use rayon::prelude::*;
 use super::open::{Store, integer_at, value_at};
 use super::write::{create, encode_indices, encode_values, open_for_filling};
 use crate::error::{Error, Result};
+use crate::hdf::to_usize;
 use crate::io::InPlace;
 use crate::matrix::Axis;
 
 /// Columns are gathered in panels of about this many bytes of entries.
 const PANEL_BYTES: u64 = 256 << 20;
 /// Each panel is gathered in this many parts at a time, one task each.
-const PARTS: u64 = 8;
+const PARTS: usize = 8;
 
 /// Writes the transpose of `store` at `path`: its columns become rows.
 ///
@@ -44,8 +45,8 @@ pub(super) fn transpose(
     write_at(&indptr_bytes, place.indptr, 0)?;
 
     let entry_bytes = (size_of::<u32>() + size_of::<f64>()) as u64;
-    let parts = split_columns(&ends, PANEL_BYTES / PARTS / entry_bytes);
-    for panel in parts.chunks(PARTS as usize) {
+    let parts = split_columns(&ends, PANEL_BYTES / PARTS as u64 / entry_bytes);
+    for panel in parts.chunks(PARTS) {
         let gathered: Vec<Part> =
             panel.par_iter().map(|columns| gather(store, columns.clone(), &ends)).collect::<Result<_>>()?;
         for part in gathered {
@@ -87,8 +88,8 @@ fn split_columns(ends: &[u64], max_entries: u64) -> Vec<Range<usize>> {
 
 fn gather(store: &Store, columns: Range<usize>, ends: &[u64]) -> Result<Part> {
     let first = ends[columns.start];
-    let n_entries = (ends[columns.end] - first) as usize;
-    let mut cursor: Vec<usize> = ends[columns.clone()].iter().map(|end| (end - first) as usize).collect();
+    let n_entries = to_usize(ends[columns.end] - first);
+    let mut cursor: Vec<usize> = ends[columns.clone()].iter().map(|end| to_usize(end - first)).collect();
     let mut part =
         Part { columns: columns.clone(), indices: vec![0; n_entries], values: vec![0.0; n_entries] };
     for row in 0..store.n_rows() {
@@ -102,7 +103,7 @@ fn gather(store: &Store, columns: Range<usize>, ends: &[u64]) -> Result<Part> {
             if col >= columns.end as u64 {
                 break;
             }
-            let slot = &mut cursor[col as usize - columns.start];
+            let slot = &mut cursor[to_usize(col) - columns.start];
             if *slot >= n_entries {
                 return Err(changed(store, row));
             }

@@ -1,5 +1,6 @@
 //! What several integration tests share.
 #![allow(dead_code, unreachable_pub, reason = "every test crate uses its part")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 pub mod binary;
 pub mod counts;

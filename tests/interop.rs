@@ -1,0 +1,104 @@
+//! The imputed files in anndata and scanpy, an old and a new version, each installed by pip into an environment
+//! of its own under the target directory.
+//!
+//! Skipped only where there is no Python. The old versions need Python 3.8 to 3.11: elsewhere they are skipped.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use common::binary::Workplace;
+use common::counts::{counts, write_tenx};
+
+const CELLS: usize = 200;
+const GENES: usize = 90;
+/// Python versions for which the old packages have wheels.
+const OLD_PYTHON: std::ops::RangeInclusive<(u32, u32)> = (3, 8)..=(3, 11);
+
+#[test]
+fn scanpy_and_anndata_open_what_is_imputed() {
+    let Some(version) = python_version() else {
+        println!("SKIPPED scanpy_and_anndata_open_what_is_imputed: no python3 on this machine");
+        return;
+    };
+    let place = Workplace::new();
+    let mut rows = counts(CELLS, GENES, 9);
+    rows[17].clear();
+    rows.iter_mut().for_each(|row| row.retain(|&(gene, _)| gene != 23));
+    write_tenx(&place.path("in.h5"), &rows, GENES);
+    for features in ["genes", "cells"] {
+        let out = format!("{features}.h5ad");
+        let run = format!("{features}.late");
+        place.succeed(&[
+            "train",
+            "--h5",
+            "in.h5",
+            "--features",
+            features,
+            "--hidden",
+            "32,8",
+            "--epochs",
+            "60",
+            "--batch-size",
+            "32",
+            "--lr",
+            "3e-3",
+            "--out",
+            &run,
+            "--impute",
+            &out,
+        ]);
+    }
+    for requirements in ["new", "old"] {
+        if requirements == "old" && !OLD_PYTHON.contains(&version) {
+            println!("SKIPPED anndata 0.8 and scanpy 1.9: they have no packages for Python {version:?}");
+            continue;
+        }
+        let python = environment(requirements);
+        let output = Command::new(python)
+            .arg(interop().join("check.py"))
+            .args(["in.h5", "genes.h5ad", "cells.h5ad"].map(|name| place.path(name)))
+            .output()
+            .unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        println!("{}", text(&output.stdout));
+        assert!(output.status.success(), "{requirements}: {}", text(&output.stderr));
+    }
+}
+
+fn interop() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop")
+}
+
+fn python_version() -> Option<(u32, u32)> {
+    let code = "import sys; print(sys.version_info[0], sys.version_info[1])";
+    let output = Command::new("python3").args(["-c", code]).output().ok()?;
+    let text = String::from_utf8(output.stdout).unwrap();
+    let (major, minor) = text.trim().split_once(' ').unwrap();
+    Some((major.parse().unwrap(), minor.parse().unwrap()))
+}
+
+/// The interpreter of an environment with these requirements, made when it is not there yet.
+fn environment(requirements: &str) -> PathBuf {
+    let list = interop().join(format!("{requirements}.txt"));
+    // Beside the build: target/<profile>/deps/<test> is this program.
+    let target = std::env::current_exe().unwrap().ancestors().nth(3).unwrap().to_owned();
+    let dir = target.join("python").join(requirements);
+    let python = dir.join("bin/python");
+    let complete = dir.join("complete.txt");
+    let wanted = std::fs::read_to_string(&list).unwrap();
+    if std::fs::read_to_string(&complete).is_ok_and(|installed| installed == wanted) {
+        return python;
+    }
+    let run = |program: &Path, arguments: &[&str]| {
+        let output = Command::new(program).args(arguments).output().unwrap();
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{} {arguments:?}: {error}", program.display());
+    };
+    run(Path::new("python3"), &["-m", "venv", "--clear", dir.to_str().unwrap()]);
+    run(&python, &["-m", "pip", "install", "--quiet", "--requirement", list.to_str().unwrap()]);
+    std::fs::write(complete, wanted).unwrap();
+    python
+}
