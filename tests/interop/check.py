@@ -40,9 +40,10 @@ def check(path, source, features):
     assert (cells.to_numpy() == observed.any(axis=1)).all()
     assert (genes.to_numpy() == observed.any(axis=0)).all()
     assert (late[~cells.to_numpy()] == 0).all() and (late[:, ~genes.to_numpy()] == 0).all()
-    # Trained on log10(count + 1): the imputed values follow the observed ones.
+    # Trained on log10(count + 1): the imputed values lie where the observed ones do, and vary with them.
     truth = np.log10(dense(source.X)[observed] + 1)
-    assert np.corrcoef(truth, late[observed])[0, 1] > 0.5
+    assert abs(late[observed].mean() / truth.mean() - 1) < 0.15, (late[observed].mean(), truth.mean())
+    assert np.corrcoef(truth, late[observed])[0, 1] > 0.1
 
     code = adata.obsm["X_late"] if features == "genes" else adata.varm["X_late"]
     assert code.shape == (source.n_obs if features == "genes" else source.n_vars, 8) and code.dtype == np.float32
