@@ -73,6 +73,12 @@ pub enum Validation {
     },
 }
 
+/// The paper's shares of training, validation and test samples.
+pub const DEFAULT_SPLIT: [f64; 3] = [0.7, 0.15, 0.15];
+/// The share of the observed entries that is hidden for validation.
+pub const DEFAULT_HOLDOUT: f64 = 0.05;
+
+/// The original's settings, but for early stopping, which it has not, and validation by entries.
 impl Default for TrainConfig {
     fn default() -> Self {
         Self {
@@ -87,8 +93,8 @@ impl Default for TrainConfig {
             loss: Loss::MaskedMse,
             loss_norm: LossNorm::Nonzero,
             transform: Transform::Log10,
-            validation: Validation::Entries { holdout: 0.05 },
-            seed: 0,
+            validation: Validation::Entries { holdout: DEFAULT_HOLDOUT },
+            seed: 1,
         }
     }
 }

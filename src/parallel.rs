@@ -1,4 +1,5 @@
-//! The only place that knows about threads: ranges of cells or genes are dealt to rayon's pool here.
+//! Ranges of cells, genes or features are dealt to rayon's pool here, for everything that is computed.
+//! (The readers, whose results do not depend on the order of work, use rayon's iterators themselves.)
 //!
 //! Work is cut by the data, never by the number of threads, and results come back in order: that is
 //! what makes a run's bits independent of `--threads`.

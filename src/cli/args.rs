@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::memory::parse_bytes;
-use crate::config::{Loss, LossNorm};
+use crate::config::{DEFAULT_HOLDOUT, DEFAULT_SPLIT, Loss, LossNorm, TrainConfig};
 use crate::impute::{OutputDtype, OutputScale, Policy};
 use crate::minibatch::Transform;
 
 /// Impute single-cell RNA-seq counts with an autoencoder trained on the observed entries (LATE).
 #[derive(Debug, Parser)]
-#[command(version, about, max_term_width = 110)]
+#[command(version, max_term_width = 110)]
 pub(super) struct Cli {
     #[command(subcommand)]
     pub(super) command: Command,
@@ -104,46 +104,46 @@ pub(super) struct TrainArgs {
     #[arg(long)]
     pub(super) dry_run: bool,
     /// Widths of the hidden layers up to the latent one: 1, 2 or 3 of them for 3, 5 or 7 layers
-    #[arg(long, value_name = "W,..", value_delimiter = ',', default_value = "800,400")]
+    #[arg(long, value_name = "W,..", value_delimiter = ',', default_values_t = TrainConfig::default().hidden)]
     pub(super) hidden: Vec<usize>,
     /// Dropout rate of the input
-    #[arg(long, value_name = "RATE", default_value_t = 0.2)]
+    #[arg(long, value_name = "RATE", default_value_t = TrainConfig::default().dropout_in)]
     pub(super) dropout_in: f32,
     /// Dropout rate of the hidden layers
-    #[arg(long, value_name = "RATE", default_value_t = 0.5)]
+    #[arg(long, value_name = "RATE", default_value_t = TrainConfig::default().dropout_hidden)]
     pub(super) dropout_hidden: f32,
     /// Learning rate of Adam
-    #[arg(long, value_name = "RATE", default_value_t = 3e-4)]
+    #[arg(long, value_name = "RATE", default_value_t = TrainConfig::default().learning_rate)]
     pub(super) lr: f32,
     /// Samples in a minibatch
-    #[arg(long, value_name = "N", default_value_t = 256)]
+    #[arg(long, value_name = "N", default_value_t = TrainConfig::default().batch_size)]
     pub(super) batch_size: usize,
     /// Most epochs to train
-    #[arg(long, value_name = "N", default_value_t = 500)]
+    #[arg(long, value_name = "N", default_value_t = TrainConfig::default().epochs)]
     pub(super) epochs: u64,
     /// Stop after this many epochs without a better validation error
-    #[arg(long, value_name = "N", default_value_t = 50)]
+    #[arg(long, value_name = "N", default_value_t = TrainConfig::default().patience)]
     pub(super) patience: u64,
     /// Which entries the loss counts
-    #[arg(long, value_enum, default_value_t = Loss::MaskedMse)]
+    #[arg(long, value_enum, default_value_t = TrainConfig::default().loss)]
     pub(super) loss: Loss,
     /// What the masked loss is divided by
-    #[arg(long, value_enum, default_value_t = LossNorm::Nonzero)]
+    #[arg(long, value_enum, default_value_t = TrainConfig::default().loss_norm)]
     pub(super) loss_norm: LossNorm,
     /// Scale the network learns
-    #[arg(long, value_enum, default_value_t = Transform::Log10)]
+    #[arg(long, value_enum, default_value_t = TrainConfig::default().transform)]
     pub(super) transform: Transform,
     /// What training is validated on
     #[arg(long, value_enum, default_value_t = ValidationArg::Entries)]
     pub(super) validation: ValidationArg,
     /// Share of the observed entries to hide and score (--validation entries)
-    #[arg(long, value_name = "SHARE", default_value_t = 0.05)]
+    #[arg(long, value_name = "SHARE", default_value_t = DEFAULT_HOLDOUT)]
     pub(super) holdout: f64,
     /// Shares of training, validation and test samples (--validation samples)
-    #[arg(long, value_name = "A,B,C", value_delimiter = ',', num_args = 1, default_value = "0.7,0.15,0.15")]
+    #[arg(long, value_name = "A,B,C", value_delimiter = ',', num_args = 1, default_values_t = DEFAULT_SPLIT)]
     pub(super) split: Vec<f64>,
     /// Seed of everything random
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = TrainConfig::default().seed)]
     pub(super) seed: u64,
     #[command(flatten)]
     pub(super) output: OutputArgs,

@@ -24,10 +24,6 @@ const USAGE: u8 = 2;
 
 /// Runs the command line and returns the process's exit code: 0 done, 1 failed, 2 usage.
 pub fn main() -> ExitCode {
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_env_filter(tracing_subscriber::EnvFilter::from_env("LATE_FAST_LOG"))
-        .init();
     let cli = Cli::parse();
     let result = match &cli.command {
         Command::Train(args) => train::run(args, &cli.common),

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use serde::Serialize;
 
 use super::args::Common;
@@ -62,9 +62,9 @@ impl Reporter {
             ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr())
         };
         let template =
-            format!("{{msg:>14}} [{{bar:32}}] {{percent:>3}}% {{human_pos}} {unit} {{per_sec}} ETA {{eta}}");
+            format!("{{msg:>14}} [{{bar:32}}] {{percent:>3}}% {{human_pos}} {unit}, {{rate}}/s, ETA {{eta}}");
         if let Ok(style) = ProgressStyle::with_template(&template) {
-            bar.set_style(style.progress_chars("=> "));
+            bar.set_style(style.with_key("rate", write_rate).progress_chars("=> "));
         }
         bar.set_message(name.to_owned());
         Step {
@@ -77,6 +77,14 @@ impl Reporter {
             said: Cell::new(Instant::now()),
         }
     }
+}
+
+/// Units a second, in whole numbers.
+fn write_rate(state: &ProgressState, out: &mut dyn std::fmt::Write) {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate to look at")]
+    let rate = state.per_sec() as u64;
+    // A bar that cannot be drawn is no reason to stop.
+    let _ = write!(out, "{}", HumanCount(rate));
 }
 
 /// Progress of one step.

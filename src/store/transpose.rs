@@ -4,14 +4,13 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use rayon::prelude::*;
-
 use super::open::{Store, integer_at, value_at};
 use super::write::{create, encode_indices, encode_values, open_for_filling};
 use crate::error::{Error, Result};
 use crate::hdf::to_usize;
 use crate::io::InPlace;
 use crate::matrix::Axis;
+use crate::parallel;
 
 /// Columns are gathered in panels of about this many bytes of entries.
 const PANEL_BYTES: u64 = 256 << 20;
@@ -47,8 +46,9 @@ pub(super) fn transpose(
     let entry_bytes = (size_of::<u32>() + size_of::<f64>()) as u64;
     let parts = split_columns(&ends, PANEL_BYTES / PARTS as u64 / entry_bytes);
     for panel in parts.chunks(PARTS) {
-        let gathered: Vec<Part> =
-            panel.par_iter().map(|columns| gather(store, columns.clone(), &ends)).collect::<Result<_>>()?;
+        let gathered: Vec<Part> = parallel::map(panel.to_vec(), |columns| gather(store, columns, &ends))
+            .into_iter()
+            .collect::<Result<_>>()?;
         for part in gathered {
             let first = ends[part.columns.start];
             let mut bytes = Vec::new();
