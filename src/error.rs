@@ -115,6 +115,17 @@ impl Error {
         }))
     }
 
+    /// A file whose content was checked is no longer the same.
+    pub fn changed(path: &Path, object: impl Into<String>) -> Self {
+        Self::input(
+            path,
+            object,
+            "what was found when the file was checked",
+            "something else",
+            "the file was changed by another program during the run: start again",
+        )
+    }
+
     /// The same error about the file that `temporary` was to become.
     #[must_use]
     pub fn renamed(mut self, temporary: &Path, path: &Path) -> Self {

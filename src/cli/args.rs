@@ -51,12 +51,19 @@ pub(super) struct Common {
     pub(super) json: bool,
 }
 
-/// Which matrix to read.
+/// The file to read.
 #[derive(Debug, Args)]
 pub(super) struct InputArgs {
     /// 10x HDF5 (v2, v3) or AnnData h5ad; told apart by content
     #[arg(long = "input", visible_alias = "h5", short = 'i', value_name = "FILE")]
-    pub(super) input: PathBuf,
+    pub(super) path: PathBuf,
+    #[command(flatten)]
+    pub(super) matrix: MatrixArgs,
+}
+
+/// Which matrix of the file.
+#[derive(Debug, Args)]
+pub(super) struct MatrixArgs {
     /// 10x: only the genes of this genome; `all` merges the groups of a v2 file
     #[arg(long, value_name = "NAME")]
     pub(super) genome: Option<String>,
@@ -188,13 +195,6 @@ pub(super) struct InspectArgs {
     /// The file
     #[arg(value_name = "FILE")]
     pub(super) path: PathBuf,
-    /// 10x: only the genes of this genome; `all` merges the groups of a v2 file
-    #[arg(long, value_name = "NAME")]
-    pub(super) genome: Option<String>,
-    /// h5ad: read layers/NAME instead of X
-    #[arg(long, value_name = "NAME", conflicts_with = "use_raw")]
-    pub(super) layer: Option<String>,
-    /// h5ad: read raw/X with raw/var
-    #[arg(long)]
-    pub(super) use_raw: bool,
+    #[command(flatten)]
+    pub(super) matrix: MatrixArgs,
 }

@@ -36,7 +36,7 @@ pub(super) fn run(args: &ImputeArgs, common: &Common) -> anyhow::Result<()> {
         model.info.best_validation_loss
     ));
     parallel::with_threads(common.threads, || {
-        let input = Input::open(&args.input, &reporter)?;
+        let input = Input::open(&args.input.path, &args.input.matrix, &reporter)?;
         input.check_scale(model.info.config.transform, &reporter);
         let genes = match &args.output.genes {
             Some(path) => Some(read_gene_list(path, input.source.genes())?),

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::args::InputArgs;
+use super::args::MatrixArgs;
 use super::report::Reporter;
 use crate::error::{Error, Result};
 use crate::io::{self, ReadOptions, Source};
@@ -18,10 +18,10 @@ pub(super) struct Input {
 
 impl Input {
     /// Opens and checks the matrix, and says in one line what it is.
-    pub(super) fn open(args: &InputArgs, reporter: &Reporter) -> Result<Self> {
+    pub(super) fn open(path: &Path, args: &MatrixArgs, reporter: &Reporter) -> Result<Self> {
         let options =
             ReadOptions { genome: args.genome.clone(), layer: args.layer.clone(), use_raw: args.use_raw };
-        let source = io::open(&args.input, &options)?;
+        let source = io::open(path, &options)?;
         let (cells, genes) = (source.cells(), source.genes());
         let first = |axis: &Axis| axis.names.first().cloned().unwrap_or_else(|| "none".into());
         reporter.say(&format!(

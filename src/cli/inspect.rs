@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::args::{Common, InputArgs, InspectArgs};
+use super::args::{Common, InspectArgs};
 use super::input::Input;
 use super::report::Reporter;
 use crate::io::Tally;
@@ -27,14 +27,8 @@ struct Inspection {
 
 pub(super) fn run(args: &InspectArgs, common: &Common) -> anyhow::Result<()> {
     let reporter = Reporter::new(common);
-    let input_args = InputArgs {
-        input: args.path.clone(),
-        genome: args.genome.clone(),
-        layer: args.layer.clone(),
-        use_raw: args.use_raw,
-    };
     parallel::with_threads(common.threads, || {
-        let input = Input::open(&input_args, &reporter)?;
+        let input = Input::open(&args.path, &args.matrix, &reporter)?;
         let inspection = Inspection::new(&input);
         reporter.result("inspected", &inspection, &inspection.text())
     })?

@@ -22,7 +22,7 @@ pub(super) fn run(args: &TrainArgs, common: &Common) -> anyhow::Result<()> {
     config.validate()?;
     let isa = chosen_isa()?;
     let reporter = Reporter::new(common);
-    let out = args.out.clone().unwrap_or_else(|| default_out(&args.input.input));
+    let out = args.out.clone().unwrap_or_else(|| default_out(&args.input.path));
     if !args.dry_run {
         refuse_existing(&out.join(MODEL_FILE), common.force)?;
         if let Some(path) = &args.impute {
@@ -40,7 +40,7 @@ fn train_and_impute(
     out: &Path,
     reporter: &Reporter,
 ) -> anyhow::Result<()> {
-    let input = Input::open(&args.input, reporter)?;
+    let input = Input::open(&args.input.path, &args.input.matrix, reporter)?;
     input.check_scale(config.transform, reporter);
     let summary = input.summary_by(config.samples);
     let split = Split::new(&summary, config)?;
@@ -208,7 +208,7 @@ impl<'a> TrainSummary<'a> {
             text += &format!(
                 "\nnext: late-fast impute --model {} --input {} --out imputed.h5ad",
                 self.out.display(),
-                args.input.input.display()
+                args.input.path.display()
             );
         }
         text

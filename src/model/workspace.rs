@@ -48,7 +48,7 @@ impl Workspace {
         self.partials.reserve(n_tasks * n_samples * architecture.wide())
     }
 
-    /// Bytes that [`Workspace::reserve`] takes.
+    /// Bytes for a minibatch of `n_samples` whose features are dealt to `n_tasks`.
     pub fn bytes(architecture: &Architecture, n_samples: usize, n_tasks: usize) -> u64 {
         let widths = architecture.hidden_widths();
         let floats = 2 * n_samples * widths.iter().sum::<usize>()

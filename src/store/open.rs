@@ -126,7 +126,7 @@ impl Store {
         let begin = integer_at(self.array(self.indptr), self.indptr.dtype, row);
         let end = integer_at(self.array(self.indptr), self.indptr.dtype, row + 1);
         if begin > end || end > self.data.len {
-            return Err(self.changed(format!("row {row}")));
+            return Err(Error::changed(&self.path, format!("row {row}")));
         }
         Ok(to_usize(begin)..to_usize(end))
     }
@@ -146,7 +146,7 @@ impl Store {
         extend_indices(self.elements(self.indices, span.clone()), self.indices.dtype, &mut out.indices);
         let n_cols = self.n_cols;
         if out.indices[first..].iter().any(|&index| index as usize >= n_cols) {
-            return Err(self.changed(format!("row {row}")));
+            return Err(Error::changed(&self.path, format!("row {row}")));
         }
         extend_f32(self.elements(self.data, span), self.data.dtype, &mut out.values);
         Ok(())
@@ -170,16 +170,6 @@ impl Store {
     fn elements(&self, array: RawArray, span: Range<usize>) -> &[u8] {
         let size = array.dtype.size();
         &self.array(array)[span.start * size..span.end * size]
-    }
-
-    fn changed(&self, object: String) -> Error {
-        Error::input(
-            &self.path,
-            object,
-            "the entries that were checked when the run began",
-            "others",
-            "the file was changed by another program during the run: start again",
-        )
     }
 }
 

@@ -93,6 +93,7 @@ fn gather(store: &Store, columns: Range<usize>, ends: &[u64]) -> Result<Part> {
     let mut part =
         Part { columns: columns.clone(), indices: vec![0; n_entries], values: vec![0.0; n_entries] };
     for row in 0..store.n_rows() {
+        let changed = || Error::changed(store.path(), format!("row {row}"));
         let span = store.row_span(row)?;
         let (index_bytes, dtype) = store.index_bytes(span.clone());
         let column = |k: usize| integer_at(index_bytes, dtype, k);
@@ -105,24 +106,14 @@ fn gather(store: &Store, columns: Range<usize>, ends: &[u64]) -> Result<Part> {
             }
             let slot = &mut cursor[to_usize(col) - columns.start];
             if *slot >= n_entries {
-                return Err(changed(store, row));
+                return Err(changed());
             }
-            part.indices[*slot] = u32::try_from(row).map_err(|_| changed(store, row))?;
+            part.indices[*slot] = u32::try_from(row).map_err(|_| changed())?;
             part.values[*slot] = value_at(data, data_dtype, k);
             *slot += 1;
         }
     }
     Ok(part)
-}
-
-fn changed(store: &Store, row: usize) -> Error {
-    Error::input(
-        store.path(),
-        format!("row {row}"),
-        "the entries that were checked when the run began",
-        "others",
-        "the file was changed by another program during the run: start again",
-    )
 }
 
 /// `slice::partition_point` for positions `0..len`.

@@ -109,7 +109,7 @@ pub(super) fn unpack(
     progress: &dyn Fn(u64),
 ) -> Result<InPlace> {
     let place = create(path, source.major(), source.cells(), source.genes(), summary)?;
-    let mut writer = EntryWriter::open(&place)?;
+    let mut writer = EntryWriter::open(source.path(), &place)?;
     source.for_each_block(&mut |block| {
         writer.append(&block)?;
         progress(block.nnz() as u64);
@@ -165,6 +165,7 @@ pub(super) fn create(
 
 /// Fills the arrays of a store in row order.
 struct EntryWriter<'a> {
+    input: &'a Path,
     place: &'a InPlace,
     file: File,
     rows: u64,
@@ -173,9 +174,9 @@ struct EntryWriter<'a> {
 }
 
 impl<'a> EntryWriter<'a> {
-    fn open(place: &'a InPlace) -> Result<Self> {
+    fn open(input: &'a Path, place: &'a InPlace) -> Result<Self> {
         let file = open_for_filling(&place.path)?;
-        let mut writer = Self { place, file, rows: 0, entries: 0, bytes: Vec::new() };
+        let mut writer = Self { input, place, file, rows: 0, entries: 0, bytes: Vec::new() };
         writer.bytes.extend(0_i64.to_le_bytes());
         writer.flush(place.indptr, 0)?;
         Ok(writer)
@@ -185,13 +186,7 @@ impl<'a> EntryWriter<'a> {
         let too_many = self.entries + block.nnz() as u64 > self.place.data.len
             || self.rows + block.n_rows() as u64 >= self.place.indptr.len;
         if too_many {
-            return Err(Error::input(
-                &self.place.path,
-                "entries",
-                format!("{} as in the first pass", self.place.data.len),
-                "more",
-                "the input was changed by another program during the run: start again",
-            ));
+            return Err(Error::changed(self.input, "entries"));
         }
         for &end in &block.indptr[1..] {
             self.bytes.extend((self.entries + end as u64).to_le_bytes());
@@ -210,13 +205,7 @@ impl<'a> EntryWriter<'a> {
         if self.entries == self.place.data.len && self.rows + 1 == self.place.indptr.len {
             return Ok(());
         }
-        Err(Error::input(
-            &self.place.path,
-            "entries",
-            format!("{} as in the first pass", self.place.data.len),
-            self.entries.to_string(),
-            "the input was changed by another program during the run: start again",
-        ))
+        Err(Error::changed(self.input, "entries"))
     }
 
     fn flush(&mut self, array: RawArray, element: u64) -> Result<()> {
