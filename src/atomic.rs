@@ -73,10 +73,64 @@ pub fn write_atomically<T>(path: &Path, force: bool, write: impl FnOnce(&Path) -
 /// # Errors
 /// [`Error::Exists`] when `path` exists and `force` is off.
 pub fn refuse_existing(path: &Path, force: bool) -> Result<()> {
-    if !force && path.symlink_metadata().is_ok() {
-        return Err(Error::Exists { path: path.to_owned() });
+    match path.symlink_metadata() {
+        Ok(_) if !force => Err(Error::Exists { path: path.to_owned() }),
+        Ok(found) if !found.is_file() => {
+            Err(Error::io(path, "replace", std::io::Error::other("it is not a regular file")))
+        }
+        // What stands in the way of looking stands in the way of writing, too: found by `try_directory`.
+        Ok(_) | Err(_) => Ok(()),
     }
-    Ok(())
+}
+
+/// Finds out whether files can be written in a directory, before work is done for them.
+///
+/// # Errors
+/// When they cannot.
+pub fn try_directory(dir: &Path) -> Result<()> {
+    tempfile::tempfile_in(dir).map(drop).map_err(|e| Error::io(dir, "write in the directory", e))
+}
+
+/// A directory for results, removed again if nothing was put into a new one.
+#[derive(Debug)]
+pub struct ResultDirectory {
+    path: PathBuf,
+    is_new: bool,
+}
+
+impl ResultDirectory {
+    /// Makes the directory, unless it is there, and makes sure that it can be written.
+    ///
+    /// # Errors
+    /// When it cannot be made or written.
+    pub fn open(path: &Path) -> Result<Self> {
+        let is_new = match std::fs::create_dir(path) {
+            Ok(()) => true,
+            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => false,
+            Err(e) => return Err(Error::io(path, "create the directory", e)),
+        };
+        let directory = Self { path: path.to_owned(), is_new };
+        try_directory(path)?;
+        Ok(directory)
+    }
+}
+
+impl Drop for ResultDirectory {
+    fn drop(&mut self) {
+        if self.is_new {
+            // Fails, as it should, when there is something in it.
+            let _ = std::fs::remove_dir(&self.path);
+        }
+    }
+}
+
+/// Whether both paths lead to the same existing file.
+pub fn is_same_file(a: &Path, b: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    match (a.metadata(), b.metadata()) {
+        (Ok(a), Ok(b)) => (a.dev(), a.ino()) == (b.dev(), b.ino()),
+        _ => false,
+    }
 }
 
 /// The directory `path` lies in.

@@ -6,6 +6,7 @@
 #![deny(unsafe_code)]
 
 pub mod atomic;
+pub mod budget;
 pub mod cli;
 pub mod config;
 pub mod error;

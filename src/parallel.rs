@@ -10,12 +10,21 @@ use rayon::prelude::*;
 
 use crate::error::{Error, Result};
 
+/// More threads than any machine has cores only take time to start.
+const MAX_THREADS: usize = 1024;
+
 /// Runs `work` in a pool of `threads` threads (0: one for each core), every one of which treats
 /// denormal numbers as zero. BLAS itself stays on the calling thread: its callers are already parallel.
 ///
 /// # Errors
-/// When the threads cannot be started.
+/// When there are too many threads, or they cannot be started.
 pub fn with_threads<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> Result<T> {
+    if threads > MAX_THREADS {
+        return Err(Error::Usage {
+            problem: format!("--threads {threads} cannot be used"),
+            remedy: format!("give a number up to {MAX_THREADS}"),
+        });
+    }
     late_fast_kernels::gemm::blas_single_thread();
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(threads)

@@ -4,7 +4,7 @@
 mod common;
 
 use common::binary::Workplace;
-use common::counts::{counts, write_tenx};
+use common::counts::{counts, unlocked, write_tenx};
 use common::files::{Rows, names, replace, write, write_texts};
 
 const CELLS: usize = 40;
@@ -20,7 +20,7 @@ fn workplace() -> Workplace {
 /// A workplace whose `in.h5` was changed by `damage`.
 fn damaged(damage: impl FnOnce(&hdf5::Group)) -> Workplace {
     let place = workplace();
-    let file = hdf5::File::open_rw(place.path("in.h5")).unwrap();
+    let file = unlocked().open_rw(place.path("in.h5")).unwrap();
     damage(&file.group("matrix").unwrap());
     file.close().unwrap();
     place
@@ -70,7 +70,7 @@ fn truncated_download() {
 #[test]
 fn hdf5_of_another_kind() {
     let place = Workplace::new();
-    let file = hdf5::File::create(place.path("in.h5")).unwrap();
+    let file = unlocked().create(place.path("in.h5")).unwrap();
     file.create_group("model_weights").unwrap();
     file.close().unwrap();
     refused_by_all(&place, &["in.h5", "model_weights"]);
@@ -201,9 +201,84 @@ fn settings_that_cannot_be_used_are_usage_errors() {
 #[test]
 fn a_plan_above_the_budget_is_refused_before_anything_is_written() {
     let place = workplace();
-    let parts = ["memory", "16.00 MiB", "--hidden", "--memory"];
-    place.fail(&train_and(&["--memory", "16M"]), &parts);
-    place.fail(&train_and(&["--memory", "16M", "--dry-run"]), &parts);
+    let wide = ["train", "--h5", "in.h5", "--hidden", "16000", "--memory", "110M"];
+    let parts = ["memory", "110.00 MiB", "--hidden", "--memory"];
+    place.fail(&wide, &parts);
+    place.fail(&[&wide[..], &["--dry-run"]].concat(), &parts);
+    // Too little even to read the matrix.
+    place.fail(&["inspect", "in.h5", "--memory", "16M"], &["memory", "16.00 MiB", "--memory"]);
+}
+
+#[test]
+fn outputs_that_cannot_be_written_are_found_before_training() {
+    let place = workplace();
+    std::fs::write(place.path("taken"), "a file").unwrap();
+    let missing = &["missing/out.h5ad", "No such file"];
+    place.fail(&train_and(&["--impute", "missing/out.h5ad"]), &missing[1..]);
+    place.fail(&train_and(&["--out", "missing/run.late"]), &["missing/run.late", "No such file"]);
+    place.fail(&train_and(&["--out", "taken"]), &["taken"]);
+    place.fail_with(2, &train_and(&["--out", "same", "--impute", "same"]), &["same"]);
+    place.fail_with(2, &train_and(&["--impute", "in.h5", "--force"]), &["in.h5", "is the input"]);
+}
+
+#[test]
+fn options_without_effect_are_refused() {
+    let place = workplace();
+    place.fail_with(2, &train_and(&["--policy", "max"]), &["--policy", "--impute"]);
+    place.fail_with(2, &train_and(&["--split", "1,1,1"]), &["--split", "--validation samples"]);
+    let samples = train_and(&["--validation", "samples", "--holdout", "0.1"]);
+    place.fail_with(2, &samples, &["--holdout", "--validation entries"]);
+    place.fail_with(2, &train_and(&["--threads", "100000"]), &["--threads"]);
+}
+
+#[test]
+fn a_network_that_explodes_keeps_its_last_good_state() {
+    let place = workplace();
+    let arguments = [
+        "train",
+        "--h5",
+        "in.h5",
+        "--hidden",
+        "8,4",
+        "--epochs",
+        "9",
+        "--lr",
+        "1e6",
+        "--dropout-hidden",
+        "0",
+    ];
+    let run = place.run(&arguments);
+    assert_eq!(run.code, Some(1), "{}", run.stderr);
+    for part in ["no longer a finite number", "--lr", "the weights of epoch", "in.late"] {
+        assert!(run.stderr.contains(part), "{}", run.stderr);
+    }
+    late_fast::model::ModelFile::read(&place.path("in.late/model.safetensors")).unwrap();
+}
+
+#[test]
+fn values_beyond_half_precision_are_refused() {
+    let mut rows = counts(CELLS, GENES, 1);
+    rows[3][0].1 = 100_000.0;
+    let place = with_rows(&rows, GENES);
+    place.succeed(TRAIN);
+    let impute = ["impute", "--model", "in.late", "--input", "in.h5", "--out", "out.h5ad"];
+    let half = ["--dtype", "f16", "--output-scale", "counts", "--policy", "keep-observed"];
+    place.fail(&[&impute[..], &half].concat(), &["cell 4", "--dtype f32"]);
+}
+
+#[test]
+fn nobody_listening_does_not_cost_the_results() {
+    let place = workplace();
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_late-fast"))
+        .args(train_and(&["--json", "--impute", "out.h5ad"]))
+        .current_dir(place.path(""))
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    assert!(child.wait().unwrap().success());
+    assert!(place.path("in.late/model.safetensors").exists() && place.path("out.h5ad").exists());
 }
 
 #[test]
@@ -259,7 +334,7 @@ fn every_byte_of_a_models_header_may_be_wrong() {
 fn a_model_of_other_genes() {
     let place = workplace();
     place.succeed(TRAIN);
-    let file = hdf5::File::open_rw(place.path("in.h5")).unwrap();
+    let file = unlocked().open_rw(place.path("in.h5")).unwrap();
     let features = file.group("matrix/features").unwrap();
     for name in ["id", "name"] {
         features.unlink(name).unwrap();
@@ -352,6 +427,6 @@ impl Drop for SmallDisk {
 fn the_workplace_notices_what_is_left_behind() {
     let place = workplace();
     let before = place.listing();
-    write(&hdf5::File::create(place.path("more.h5")).unwrap(), "x", &[1]);
+    write(&unlocked().create(place.path("more.h5")).unwrap(), "x", &[1]);
     assert_ne!(place.listing(), before);
 }

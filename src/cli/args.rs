@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::memory::parse_bytes;
-use crate::config::{DEFAULT_HOLDOUT, DEFAULT_SPLIT, Loss, LossNorm, TrainConfig};
+use crate::config::{Loss, LossNorm, TrainConfig};
 use crate::impute::{OutputDtype, OutputScale, Policy};
 use crate::minibatch::Transform;
 
@@ -27,7 +27,7 @@ pub(super) enum Command {
     Impute(ImputeArgs),
     /// Say what is in a file: layout, shape, density, names, problems
     Inspect(InspectArgs),
-    /// Show the instruction set found and the kernel chosen for each operation
+    /// Show the instruction sets this CPU has and which one the kernels use
     Kernels,
 }
 
@@ -104,13 +104,13 @@ pub(super) struct TrainArgs {
     /// Impute the matrix as well, into this file
     #[arg(long, value_name = "OUT.h5ad")]
     pub(super) impute: Option<PathBuf>,
-    /// Directory for the unpacked matrix [default: beside --out]
+    /// Directory for the unpacked matrix [default: the one --out lies in]
     #[arg(long, value_name = "DIR")]
     pub(super) cache: Option<PathBuf>,
     /// Print the plan and stop
     #[arg(long)]
     pub(super) dry_run: bool,
-    /// Widths of the hidden layers up to the latent one: 1, 2 or 3 of them for 3, 5 or 7 layers
+    /// Widths of the hidden layers up to the latent one; 1, 2 or 3 of them give the original's 3, 5 or 7 layers
     #[arg(long, value_name = "W,..", value_delimiter = ',', default_values_t = TrainConfig::default().hidden)]
     pub(super) hidden: Vec<usize>,
     /// Dropout rate of the input
@@ -143,12 +143,12 @@ pub(super) struct TrainArgs {
     /// What training is validated on
     #[arg(long, value_enum, default_value_t = ValidationArg::Entries)]
     pub(super) validation: ValidationArg,
-    /// Share of the observed entries to hide and score (--validation entries)
-    #[arg(long, value_name = "SHARE", default_value_t = DEFAULT_HOLDOUT)]
-    pub(super) holdout: f64,
-    /// Shares of training, validation and test samples (--validation samples)
-    #[arg(long, value_name = "A,B,C", value_delimiter = ',', num_args = 1, default_values_t = DEFAULT_SPLIT)]
-    pub(super) split: Vec<f64>,
+    /// Share of the observed entries to hide and score, with --validation entries [default: 0.05]
+    #[arg(long, value_name = "SHARE")]
+    pub(super) holdout: Option<f64>,
+    /// Shares of training, validation and test samples, with --validation samples [default: 0.7,0.15,0.15]
+    #[arg(long, value_name = "A,B,C", value_delimiter = ',', num_args = 1)]
+    pub(super) split: Option<Vec<f64>>,
     /// Seed of everything random
     #[arg(long, value_name = "N", default_value_t = TrainConfig::default().seed)]
     pub(super) seed: u64,
@@ -166,7 +166,7 @@ pub(super) struct ImputeArgs {
     /// The imputed h5ad
     #[arg(long, short, value_name = "OUT.h5ad")]
     pub(super) out: PathBuf,
-    /// Directory for the unpacked matrix [default: beside --out]
+    /// Directory for the unpacked matrix [default: the one --out lies in]
     #[arg(long, value_name = "DIR")]
     pub(super) cache: Option<PathBuf>,
     #[command(flatten)]
@@ -176,18 +176,18 @@ pub(super) struct ImputeArgs {
 /// What the imputed file holds.
 #[derive(Debug, Args)]
 pub(super) struct OutputArgs {
-    /// What becomes of observed entries in the imputed matrix
-    #[arg(long, value_enum, default_value_t = Policy::Replace)]
-    pub(super) policy: Policy,
-    /// Scale of the imputed values
-    #[arg(long, value_enum, default_value_t = OutputScale::Log10)]
-    pub(super) output_scale: OutputScale,
+    /// What becomes of observed entries in the imputed matrix [default: replace]
+    #[arg(long, value_enum)]
+    pub(super) policy: Option<Policy>,
+    /// Scale of the imputed values [default: log10]
+    #[arg(long, value_enum)]
+    pub(super) output_scale: Option<OutputScale>,
     /// Write only the genes named in this file, one name or id a line
     #[arg(long, value_name = "FILE")]
     pub(super) genes: Option<PathBuf>,
-    /// Element type of the imputed values
-    #[arg(long, value_enum, default_value_t = OutputDtype::F32)]
-    pub(super) dtype: OutputDtype,
+    /// Element type of the imputed values [default: f32]
+    #[arg(long, value_enum)]
+    pub(super) dtype: Option<OutputDtype>,
 }
 
 #[derive(Debug, Args)]
@@ -197,4 +197,36 @@ pub(super) struct InspectArgs {
     pub(super) path: PathBuf,
     #[command(flatten)]
     pub(super) matrix: MatrixArgs,
+}
+
+impl MatrixArgs {
+    /// The options as they were given, to be repeated in a command that is shown.
+    pub(super) fn as_typed(&self) -> String {
+        let mut text = String::new();
+        for (option, value) in [("--genome", &self.genome), ("--layer", &self.layer)] {
+            if let Some(value) = value {
+                text += &format!(" {option} {}", quoted(value));
+            }
+        }
+        if self.use_raw {
+            text += " --use-raw";
+        }
+        text
+    }
+}
+
+impl OutputArgs {
+    /// Whether no option was given.
+    pub(super) fn is_empty(&self) -> bool {
+        self.policy.is_none() && self.output_scale.is_none() && self.dtype.is_none() && self.genes.is_none()
+    }
+}
+
+/// `text` as a word of a shell command.
+pub(super) fn quoted(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-/+=:,@%".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
 }

@@ -7,16 +7,19 @@ use late_fast_kernels::Isa;
 use super::args::{Common, ImputeArgs, OutputArgs};
 use super::input::{Input, read_gene_list};
 use super::kernels::chosen_isa;
+use super::memory;
 use super::report::Reporter;
 use crate::CAUTION;
-use crate::atomic::{parent, refuse_existing};
-use crate::impute::{ImputeOptions, impute};
+use crate::atomic::{is_same_file, parent, refuse_existing, try_directory};
+use crate::budget::{self, human_bytes};
+use crate::error::{Error, Result};
+use crate::impute::{ImputeOptions, PANEL_BYTES, impute};
 use crate::io::Source;
 use crate::matrix::Major;
 use crate::model::ModelFile;
 use crate::parallel;
 use crate::store::Prepared;
-use crate::train::{MODEL_FILE, human_bytes};
+use crate::train::MODEL_FILE;
 
 /// Samples that go through the network at a time: a power of two, so that batches fill chunks of the output.
 const BATCH_SIZE: usize = 256;
@@ -24,7 +27,7 @@ const BATCH_SIZE: usize = 256;
 pub(super) fn run(args: &ImputeArgs, common: &Common) -> anyhow::Result<()> {
     let reporter = Reporter::new(common);
     let isa = chosen_isa()?;
-    refuse_existing(&args.out, common.force)?;
+    check_output(&args.out, &args.input.path, common.force)?;
     let model_path = if args.model.is_dir() { args.model.join(MODEL_FILE) } else { args.model.clone() };
     let model = ModelFile::read(&model_path)?;
     reporter.say(&format!(
@@ -36,8 +39,15 @@ pub(super) fn run(args: &ImputeArgs, common: &Common) -> anyhow::Result<()> {
         model.info.best_validation_loss
     ));
     parallel::with_threads(common.threads, || {
-        let input = Input::open(&args.input.path, &args.input.matrix, &reporter)?;
+        let allowed = common.memory.unwrap_or_else(memory::available);
+        let input = Input::open(&args.input.path, &args.input.matrix, allowed, &reporter)?;
         input.check_scale(model.info.config.transform, &reporter);
+        let n_names = input.source.cells().len() + input.source.genes().len();
+        let blocks = budget::block_bytes(input.summary.tally.nnz).max(PANEL_BYTES);
+        let needed = model.network.architecture.n_parameters() * size_of::<f32>() as u64
+            + budget::fixed_bytes(n_names)
+            + blocks;
+        budget::check(needed, allowed, || "allow more with --memory".into())?;
         let genes = match &args.output.genes {
             Some(path) => Some(read_gene_list(path, input.source.genes())?),
             None => None,
@@ -46,8 +56,20 @@ pub(super) fn run(args: &ImputeArgs, common: &Common) -> anyhow::Result<()> {
         let wanted = [model.info.config.samples, Major::Cells];
         let (source, prepared) = input.prepare(&wanted, &cache, &reporter)?;
         let options = impute_options(&args.output, genes, isa, common);
-        write_imputed(source.as_ref(), &prepared, &model, &options, &args.out, &reporter)
+        write_imputed(source.as_ref(), &prepared, &model, &options, &args.out, &reporter)?
     })?
+}
+
+/// Refuses an output that cannot be written or is the input itself, before any work is done for it.
+pub(super) fn check_output(out: &Path, input: &Path, force: bool) -> Result<()> {
+    if is_same_file(out, input) {
+        return Err(Error::Usage {
+            problem: format!("{} is the input: it would be overwritten", out.display()),
+            remedy: "choose another name for the output".into(),
+        });
+    }
+    refuse_existing(out, force)?;
+    try_directory(parent(out))
 }
 
 /// The options of imputing, as meant.
@@ -59,16 +81,16 @@ pub(super) fn impute_options(
 ) -> ImputeOptions {
     ImputeOptions {
         isa,
-        policy: args.policy,
-        scale: args.output_scale,
-        dtype: args.dtype,
+        policy: args.policy.unwrap_or_default(),
+        scale: args.output_scale.unwrap_or_default(),
+        dtype: args.dtype.unwrap_or_default(),
         genes,
         batch_size: BATCH_SIZE,
         force: common.force,
     }
 }
 
-/// Imputes, and says what was written.
+/// Imputes, and says what was written; the inner result is that of saying it.
 pub(super) fn write_imputed(
     source: &dyn Source,
     prepared: &Prepared,
@@ -76,7 +98,7 @@ pub(super) fn write_imputed(
     options: &ImputeOptions,
     path: &Path,
     reporter: &Reporter,
-) -> anyhow::Result<()> {
+) -> Result<anyhow::Result<()>> {
     let started = std::time::Instant::now();
     let n_genes = options.genes.as_ref().map_or(source.genes().len(), Vec::len);
     let report = {
@@ -86,15 +108,18 @@ pub(super) fn write_imputed(
     };
     let seconds = started.elapsed().as_secs_f64();
     let text = format!(
-        "imputed {} of {} cells and {} of {} genes in {seconds:.1} s; the others had no observed entry and stay 0\n\
+        "imputed {} of {} cells and {} of {} genes in {seconds:.1} s ({} of the model's {} features found); the others \
+         had no observed entry or are unknown to the model, and stay 0\n\
          {} ({}): counts in X, imputed values in layers/late\n\
          caution: {CAUTION}",
         report.imputed_cells,
         report.n_cells,
         report.imputed_genes,
         report.n_genes,
+        report.matched_features,
+        report.n_features,
         path.display(),
         human_bytes(report.bytes),
     );
-    reporter.result("imputed", &report, &text)
+    Ok(reporter.result("imputed", &report, &text))
 }

@@ -4,9 +4,10 @@ use std::path::Path;
 
 use super::args::MatrixArgs;
 use super::report::Reporter;
+use crate::budget;
 use crate::error::{Error, Result};
 use crate::io::{self, ReadOptions, Source};
-use crate::matrix::{Axis, Column, Major};
+use crate::matrix::{Axis, Major};
 use crate::minibatch::Transform;
 use crate::store::{self, Prepared, Summary};
 
@@ -17,8 +18,8 @@ pub(super) struct Input {
 }
 
 impl Input {
-    /// Opens and checks the matrix, and says in one line what it is.
-    pub(super) fn open(path: &Path, args: &MatrixArgs, reporter: &Reporter) -> Result<Self> {
+    /// Opens and checks the matrix within `allowed` bytes of memory, and says in one line what it is.
+    pub(super) fn open(path: &Path, args: &MatrixArgs, allowed: u64, reporter: &Reporter) -> Result<Self> {
         let options =
             ReadOptions { genome: args.genome.clone(), layer: args.layer.clone(), use_raw: args.use_raw };
         let source = io::open(path, &options)?;
@@ -36,6 +37,10 @@ impl Input {
         for note in source.notes() {
             reporter.say(&format!("note: {note}"));
         }
+        // `train` and `impute` add what their network takes, once it is known.
+        let needed =
+            budget::fixed_bytes(cells.len() + genes.len()) + budget::block_bytes(source.declared_nnz());
+        budget::check(needed, allowed, || "allow more with --memory".into())?;
         let summary = {
             let step = reporter.step("checking", source.declared_nnz(), "entries");
             store::scan(source.as_ref(), &|n| step.advance(n))?
@@ -95,19 +100,17 @@ impl Input {
 pub(super) fn read_gene_list(path: &Path, genes: &Axis) -> Result<Vec<u32>> {
     let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, "read the list of genes", e))?;
     let wanted: std::collections::HashMap<&str, usize> = text
+        .trim_start_matches('\u{feff}')
         .lines()
         .enumerate()
         .map(|(line, name)| (name.trim(), line + 1))
         .filter(|(name, _)| !name.is_empty())
         .collect();
-    let ids: Vec<&str> = match genes.column("gene_ids") {
-        Some(Column::Strings(ids)) => ids.iter().map(String::as_str).collect(),
-        _ => Vec::new(),
-    };
+    let ids = genes.ids().unwrap_or_default();
     let mut found = std::collections::HashSet::new();
     let mut positions = Vec::new();
     for (position, name) in (0_u32..).zip(&genes.names) {
-        let keys = [Some(name.as_str()), ids.get(position as usize).copied()];
+        let keys = [Some(name.as_str()), ids.get(position as usize).map(String::as_str)];
         let hits: Vec<&str> = keys.into_iter().flatten().filter(|key| wanted.contains_key(key)).collect();
         if !hits.is_empty() {
             positions.push(position);

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::args::{Common, InspectArgs};
 use super::input::Input;
+use super::memory;
 use super::report::Reporter;
 use crate::io::Tally;
 use crate::matrix::Major;
@@ -28,7 +29,8 @@ struct Inspection {
 pub(super) fn run(args: &InspectArgs, common: &Common) -> anyhow::Result<()> {
     let reporter = Reporter::new(common);
     parallel::with_threads(common.threads, || {
-        let input = Input::open(&args.path, &args.matrix, &reporter)?;
+        let budget = common.memory.unwrap_or_else(memory::available);
+        let input = Input::open(&args.path, &args.matrix, budget, &reporter)?;
         let inspection = Inspection::new(&input);
         reporter.result("inspected", &inspection, &inspection.text())
     })?

@@ -1,6 +1,7 @@
 //! The memory budget.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 
 /// Parses "8G", "512M", "1.5T", "2000000" or "8 GiB"; units are powers of 1024.
 pub(super) fn parse_bytes(text: &str) -> Result<u64, String> {
@@ -28,22 +29,49 @@ pub(super) fn parse_bytes(text: &str) -> Result<u64, String> {
     Err("give a size such as 8G".into())
 }
 
-/// What the machine has, or the smaller limit of the cgroup (a batch job's share); `u64::MAX` when neither is known.
+/// What the machine has, or the smallest limit of the cgroups this process is in (a batch job's share);
+/// `u64::MAX` when neither is known.
 pub(super) fn available() -> u64 {
     let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
         let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
         parse_bytes(line.trim().trim_end_matches("kB").trim()).ok().map(|kib| kib << 10)
     });
-    // Version 2 and version 1; "max" does not parse and means no limit.
-    let cgroup = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"]
-        .iter()
-        .find_map(|path| fs::read_to_string(path).ok()?.trim().parse().ok());
-    machine.unwrap_or(u64::MAX).min(cgroup.unwrap_or(u64::MAX))
+    let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let limits = groups.lines().flat_map(limit_files);
+    // "max" does not parse and means no limit.
+    let limits = limits.filter_map(|path| fs::read_to_string(path).ok()?.trim().parse().ok());
+    limits.chain(machine).min().unwrap_or(u64::MAX)
+}
+
+/// Files with the limits of a group and of all groups around it, for a line of `/proc/self/cgroup`:
+/// "0::/slurm/job_7" (version 2) or "4:memory:/slurm/job_7" (version 1).
+fn limit_files(line: &str) -> Vec<PathBuf> {
+    let mut fields = line.splitn(3, ':').skip(1);
+    let (Some(controllers), Some(group)) = (fields.next(), fields.next()) else { return Vec::new() };
+    let (root, file) = match controllers {
+        "" => ("/sys/fs/cgroup", "memory.max"),
+        _ if controllers.split(',').any(|name| name == "memory") => {
+            ("/sys/fs/cgroup/memory", "memory.limit_in_bytes")
+        }
+        _ => return Vec::new(),
+    };
+    let group = Path::new(group.trim_start_matches('/'));
+    group.ancestors().map(|group| Path::new(root).join(group).join(file)).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn limits_of_all_groups_around_a_job_are_looked_at() {
+        let files = limit_files("0::/slurm/job_7");
+        let expected = ["slurm/job_7/memory.max", "slurm/memory.max", "memory.max"];
+        assert_eq!(files, expected.map(|file| Path::new("/sys/fs/cgroup").join(file)));
+        assert_eq!(limit_files("4:cpu,memory:/a").len(), 2);
+        assert!(limit_files("4:cpu:/a").is_empty());
+        assert!(limit_files("nonsense").is_empty());
+    }
 
     #[test]
     fn sizes_parse() {

@@ -37,7 +37,7 @@ pub fn main() -> ExitCode {
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             // Nothing is left to tell it to when stderr is closed.
-            let _ = writeln!(std::io::stderr(), "error: {error:#}");
+            let _ = writeln!(std::io::stderr(), "error: {error}");
             let usage = matches!(error.downcast_ref::<Error>(), Some(Error::Usage { .. }));
             ExitCode::from(if usage { USAGE } else { FAILED })
         }

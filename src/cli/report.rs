@@ -137,7 +137,7 @@ impl<'a> TrainingProgress<'a> {
         let bar = if reporter.quiet || !reporter.terminal {
             ProgressBar::hidden()
         } else {
-            ProgressBar::with_draw_target(Some(epochs * samples), ProgressDrawTarget::stderr())
+            ProgressBar::with_draw_target(Some(epochs.saturating_mul(samples)), ProgressDrawTarget::stderr())
         };
         if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} [{bar:24}] at most {eta} more") {
             bar.set_style(style.progress_chars("=> "));
@@ -183,7 +183,7 @@ impl Observer for TrainingProgress<'_> {
 
     fn epoch(&self, record: &EpochRecord) {
         self.best.set(self.best.get().min(record.validation_loss));
-        self.bar.set_position(record.epoch * self.samples);
+        self.bar.set_position(record.epoch.saturating_mul(self.samples));
         if self.reporter.json {
             if let Err(error) = self.reporter.result("epoch", record, "") {
                 self.failed.borrow_mut().get_or_insert(error);

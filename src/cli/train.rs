@@ -5,29 +5,28 @@ use std::path::{Path, PathBuf};
 use late_fast_kernels::Isa;
 use serde::Serialize;
 
-use super::args::{Common, FeaturesArg, TrainArgs, ValidationArg};
-use super::impute::{impute_options, write_imputed};
+use super::args::{Common, FeaturesArg, TrainArgs, ValidationArg, quoted};
+use super::impute::{check_output, impute_options, write_imputed};
 use super::input::{Input, read_gene_list};
 use super::kernels::chosen_isa;
 use super::memory;
 use super::report::{Reporter, TrainingProgress};
-use crate::atomic::{parent, refuse_existing};
-use crate::config::{TrainConfig, Validation};
+use crate::atomic::{ResultDirectory, parent, refuse_existing};
+use crate::budget::human_bytes;
+use crate::config::{DEFAULT_HOLDOUT, DEFAULT_SPLIT, TrainConfig, Validation};
+use crate::error::{Error, Result};
 use crate::matrix::Major;
 use crate::parallel;
-use crate::train::{Finished, MODEL_FILE, Plan, Results, Split, human_bytes, train};
+use crate::train::{Finished, MODEL_FILE, Plan, Results, Split, train};
 
 pub(super) fn run(args: &TrainArgs, common: &Common) -> anyhow::Result<()> {
-    let config = config_of(args);
+    let config = config_of(args)?;
     config.validate()?;
     let isa = chosen_isa()?;
     let reporter = Reporter::new(common);
     let out = args.out.clone().unwrap_or_else(|| default_out(&args.input.path));
-    if !args.dry_run {
-        refuse_existing(&out.join(MODEL_FILE), common.force)?;
-        if let Some(path) = &args.impute {
-            refuse_existing(path, common.force)?;
-        }
+    if args.impute.is_none() && !args.output.is_empty() {
+        return Err(unused("--policy, --output-scale, --dtype and --genes", "--impute OUT.h5ad").into());
     }
     parallel::with_threads(common.threads, || train_and_impute(args, common, &config, isa, &out, &reporter))?
 }
@@ -40,13 +39,15 @@ fn train_and_impute(
     out: &Path,
     reporter: &Reporter,
 ) -> anyhow::Result<()> {
-    let input = Input::open(&args.input.path, &args.input.matrix, reporter)?;
+    // Whatever would stop the results from being written is found before the work is done.
+    let directory = if args.dry_run { None } else { Some(check_outputs(args, common, out)?) };
+    let budget = common.memory.unwrap_or_else(memory::available);
+    let input = Input::open(&args.input.path, &args.input.matrix, budget, reporter)?;
     input.check_scale(config.transform, reporter);
     let summary = input.summary_by(config.samples);
     let split = Split::new(&summary, config)?;
     let n_names = input.source.cells().len() + input.source.genes().len();
     let plan = Plan::new(config, &summary, &split, n_names);
-    let budget = common.memory.unwrap_or_else(memory::available);
     let text = describe_plan(&plan, config, &input, isa, budget);
     if args.dry_run {
         reporter.result("plan", &plan, &text)?;
@@ -66,12 +67,13 @@ fn train_and_impute(
     let Some(store) = prepared.with_rows(config.samples) else {
         unreachable!("this orientation was asked for")
     };
-    let counts = split.count(store, config)?;
+    let counts = split.count(store, source.path(), config)?;
     let progress =
         TrainingProgress::new(reporter, config.epochs, split.train.len() as u64, sample_nouns(config));
     let trained = train(store, &split, config, isa, &progress)?;
-    progress.finish()?;
 
+    // From here on, nobody listening any more is no reason to stop: that is told in the end.
+    let mut told = progress.finish();
     let results = Results {
         input: source.path(),
         cells: source.cells(),
@@ -81,19 +83,69 @@ fn train_and_impute(
         counts,
     };
     let finished = results.write(out, trained, common.force)?;
+    drop(directory);
+    if let Some(failure) = finished.failure {
+        let kept = format!(
+            "the weights of epoch {}, before that, are in {}",
+            finished.model.info.best_epoch,
+            out.display()
+        );
+        return Err(anyhow::anyhow!("{failure}\n{kept}"));
+    }
     let summary = TrainSummary::new(&finished, config, out);
-    reporter.result("trained", &summary, &summary.text(args, counts.validation_entries))?;
+    told = told.and(reporter.result("trained", &summary, &summary.text(args, counts.validation_entries)));
     if let Some(path) = &args.impute {
         let options = impute_options(&args.output, genes, isa, common);
-        write_imputed(source.as_ref(), &prepared, &finished.model, &options, path, reporter)?;
+        told =
+            told.and(write_imputed(source.as_ref(), &prepared, &finished.model, &options, path, reporter)?);
     }
-    Ok(())
+    told
 }
 
-fn config_of(args: &TrainArgs) -> TrainConfig {
-    // Another number of shares than three is refused when the settings are validated.
-    let split = <[f64; 3]>::try_from(args.split.as_slice()).unwrap_or([f64::NAN; 3]);
-    TrainConfig {
+/// Makes sure that all results can be written; the run's directory is made.
+fn check_outputs(args: &TrainArgs, common: &Common, out: &Path) -> Result<ResultDirectory> {
+    if let Some(path) = &args.impute {
+        if path == out {
+            return Err(Error::Usage {
+                problem: format!("--out and --impute are both {}", path.display()),
+                remedy: "give them different names".into(),
+            });
+        }
+        check_output(path, &args.input.path, common.force)?;
+    }
+    refuse_existing(&out.join(MODEL_FILE), common.force)?;
+    ResultDirectory::open(out)
+}
+
+/// An option that has no effect without another.
+fn unused(options: &str, without: &str) -> Error {
+    Error::Usage {
+        problem: format!("{options} have no effect without {without}"),
+        remedy: "add it, or leave them out".into(),
+    }
+}
+
+fn config_of(args: &TrainArgs) -> Result<TrainConfig> {
+    let validation = match (args.validation, args.holdout, &args.split) {
+        (ValidationArg::Entries, _, Some(_)) => {
+            return Err(unused("the shares of --split", "--validation samples"));
+        }
+        (ValidationArg::Samples, Some(_), _) => {
+            return Err(unused("--holdout and its share", "--validation entries"));
+        }
+        (ValidationArg::Entries, holdout, None) => {
+            Validation::Entries { holdout: holdout.unwrap_or(DEFAULT_HOLDOUT) }
+        }
+        (ValidationArg::Samples, None, None) => Validation::Samples { split: DEFAULT_SPLIT },
+        (ValidationArg::Samples, None, Some(shares)) => {
+            let split = <[f64; 3]>::try_from(shares.as_slice()).map_err(|_| Error::Usage {
+                problem: format!("--split has {} shares", shares.len()),
+                remedy: "give three, of training, validation and test samples, such as 0.7,0.15,0.15".into(),
+            })?;
+            Validation::Samples { split }
+        }
+    };
+    Ok(TrainConfig {
         samples: match args.features {
             FeaturesArg::Genes => Major::Cells,
             FeaturesArg::Cells => Major::Genes,
@@ -108,12 +160,9 @@ fn config_of(args: &TrainArgs) -> TrainConfig {
         loss: args.loss,
         loss_norm: args.loss_norm,
         transform: args.transform,
-        validation: match args.validation {
-            ValidationArg::Entries => Validation::Entries { holdout: args.holdout },
-            ValidationArg::Samples => Validation::Samples { split },
-        },
+        validation,
         seed: args.seed,
-    }
+    })
 }
 
 /// `pbmc_10k.h5` gives `pbmc_10k.late` in the current directory.
@@ -140,7 +189,7 @@ fn describe_plan(plan: &Plan, config: &TrainConfig, input: &Input, isa: Isa, bud
         "plan: {nnz} observed entries ({density:.2}% of {n_cells} cells x {n_genes} genes)\n\
          \x20     {} as features: {} ({} parameters{})\n\
          \x20     {} {} in {} minibatches of {} an epoch, at most {} epochs, {} threads, {isa} kernels\n\
-         \x20     memory {} of {budget}: weights {}, optimiser {}, minibatches {}, names {}; mapped matrix {}",
+         \x20     memory {} of {budget}: weights {}, optimiser {}, minibatches {}, rest {}; mapped matrix {}",
         config.features_name(),
         plan.architecture.describe(),
         plan.n_parameters,
@@ -155,7 +204,7 @@ fn describe_plan(plan: &Plan, config: &TrainConfig, input: &Input, isa: Isa, bud
         human_bytes(plan.weight_bytes),
         human_bytes(plan.optimiser_bytes),
         human_bytes(plan.minibatch_bytes),
-        human_bytes(plan.axis_bytes),
+        human_bytes(plan.fixed_bytes),
         human_bytes(plan.store_bytes),
     )
 }
@@ -206,9 +255,10 @@ impl<'a> TrainSummary<'a> {
         );
         if args.impute.is_none() {
             text += &format!(
-                "\nnext: late-fast impute --model {} --input {} --out imputed.h5ad",
-                self.out.display(),
-                args.input.path.display()
+                "\nnext: late-fast impute --model {} --input {}{} --out imputed.h5ad",
+                quoted(&self.out.to_string_lossy()),
+                quoted(&args.input.path.to_string_lossy()),
+                args.input.matrix.as_typed(),
             );
         }
         text

@@ -9,6 +9,6 @@ mod write;
 pub(crate) use columns::read_column;
 pub use read::read_axis;
 pub use write::{
-    SparseGroup, SparseSpec, create_array, create_dict, create_sparse, write_axis, write_number_scalar,
-    write_root, write_string_scalar,
+    SparseGroup, SparseSpec, create_array, create_dict, create_file, create_sparse, write_axis,
+    write_number_scalar, write_root, write_string_scalar,
 };

@@ -1,7 +1,7 @@
 //! Writing the modern encoding (AnnData 0.8 and later), which every reader since then accepts.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use hdf5::dataset::{AllocTime, FillTime};
@@ -16,6 +16,19 @@ use crate::matrix::{Axis, Column, Major};
 const CHUNK: usize = 1 << 16;
 /// The level of anndata's own `compression="gzip"`.
 const COMPRESSION: u8 = 4;
+
+/// Arrays start at multiples of a cache line.
+const ALIGNMENT: u64 = 64;
+
+/// Creates an AnnData file without locking it: some network file systems refuse locks.
+pub fn create_file(path: &Path) -> Result<hdf5::File> {
+    let file = hdf5::FileBuilder::new()
+        .with_fapl(|access| access.file_locking(false).alignment(0, ALIGNMENT))
+        .create(path)
+        .map_err(|e| Error::hdf5(path, "/", "create the file", e))?;
+    write_root(&file)?;
+    Ok(file)
+}
 
 /// Marks the root of a file as AnnData.
 pub fn write_root(file: &hdf5::File) -> Result<()> {

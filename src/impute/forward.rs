@@ -16,6 +16,8 @@ use crate::store::{RowEntries, Store};
 const FEATURE_BLOCK: usize = 256;
 /// At most this many values are in memory at a time.
 const PANEL_VALUES: usize = 16 << 20;
+/// Bytes of the imputed values in memory: as the network gives them, and as they are written.
+pub const PANEL_BYTES: u64 = 2 * (PANEL_VALUES * size_of::<f32>()) as u64;
 /// Rows of the file are put together in tiles of this many.
 const ROW_TILE: usize = 16;
 
@@ -139,13 +141,10 @@ fn cells_as_samples(
         let results = parallel::map(tasks, |(rows, values): (Range<usize>, &mut [f32])| {
             let mut entries = RowEntries::default();
             for (sample, values) in rows.zip(values.chunks_exact_mut(wanted.len())) {
-                if !observed[sample] {
-                    continue;
-                }
                 let cell = batch.samples[sample] as usize;
                 for (value, &gene) in values.iter_mut().zip(wanted) {
                     let feature = request.features[gene as usize];
-                    if feature != Builder::NO_FEATURE {
+                    if observed[sample] && feature != Builder::NO_FEATURE {
                         let y = output.at(sample, feature as usize);
                         *value = request.finish.imputed(y, totals[cell]);
                     }

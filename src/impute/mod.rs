@@ -4,6 +4,7 @@ mod forward;
 mod output;
 mod value;
 
+pub use forward::PANEL_BYTES;
 pub use output::{ImputeReport, impute};
 pub use value::{OutputScale, Policy};
 

@@ -97,8 +97,7 @@ pub fn impute(
     check_free_space(path, source.cells().len(), genes.len(), options)?;
     write_atomically(path, options.force, |temporary| {
         let failed = |object: &str, e| Error::hdf5(temporary, object, "write", e);
-        let file = File::create(temporary).map_err(|e| failed("/", e))?;
-        h5ad::write_root(&file)?;
+        let file = h5ad::create_file(temporary)?;
         let gene_positions: Vec<usize> = genes.iter().map(|&g| g as usize).collect();
         h5ad::write_axis(&file, "obs", &flagged(source.cells().clone(), cell_flags))?;
         h5ad::write_axis(&file, "var", &flagged(source.genes().select(&gene_positions), &gene_flags))?;
@@ -137,7 +136,7 @@ fn check_overlap(source: &dyn Source, model: &ModelFile, features: &[u32], force
     Err(Error::input(
         source.path(),
         format!("{noun} names"),
-        format!("the model's {nouns}, such as {}", first(&model.features.names)),
+        format!("the model's {nouns}, such as {}", first(&model.features.names.texts)),
         format!(
             "{matched} of its {} (the first {noun} here is {})",
             model.features.len(),
@@ -313,6 +312,22 @@ impl Sink for Writer<'_> {
 
     fn panel(&mut self, panel: &Panel) -> Result<()> {
         let (cells, genes) = (panel.cells.clone(), panel.genes.clone());
+        let largest = match self.dtype {
+            OutputDtype::F32 => f32::MAX,
+            OutputDtype::F16 => half::f16::MAX.to_f32(),
+        };
+        if let Some(at) = panel.values.iter().position(|value| value.is_nan() || value.abs() > largest) {
+            return Err(Error::Resources {
+                problem: format!(
+                    "the imputed value of cell {} and gene {} (counted from 1) is {}, beyond {largest}, the largest \
+                     number of the output's type",
+                    cells.start + at / genes.len() + 1,
+                    genes.start + at % genes.len() + 1,
+                    panel.values[at],
+                ),
+                remedy: "write --dtype f32, or --output-scale log10".into(),
+            });
+        }
         let written = match self.dtype {
             OutputDtype::F32 => write_rectangle(&self.layer, &panel.values, cells, genes),
             OutputDtype::F16 => {

@@ -66,6 +66,18 @@ impl Axis {
         self.columns.iter().find(|(key, _)| key == name).map(|(_, column)| column)
     }
 
+    /// What identifies the elements better than their names do, where the file says it: probe ids (unique,
+    /// where several probes share a gene), else gene ids.
+    pub fn ids(&self) -> Option<Vec<String>> {
+        ["probe_ids", "gene_ids"].into_iter().find_map(|name| match self.column(name)? {
+            Column::Strings(ids) => Some(ids.clone()),
+            Column::Categorical { codes, categories, .. } => {
+                codes.iter().map(|&code| categories.get(usize::try_from(code).ok()?).cloned()).collect()
+            }
+            _ => None,
+        })
+    }
+
     /// The elements at `keep` (indices into this axis), in that order.
     pub fn select(&self, keep: &[usize]) -> Self {
         Self {

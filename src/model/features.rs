@@ -4,70 +4,85 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::matrix::{Axis, Column};
-
-/// The column of an axis that identifies genes better than their symbols do.
-const ID_COLUMN: &str = "gene_ids";
+use crate::matrix::Axis;
 
 /// Names and, where the file had them, ids of a network's features, in the network's order.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Features {
-    /// Gene symbols or barcodes; may repeat.
-    pub names: Vec<String>,
-    /// Gene ids such as ENSG00000139618.
-    pub ids: Option<Vec<String>>,
+    /// Gene symbols or barcodes.
+    pub names: Labels,
+    /// Probe or gene ids, such as ENSG00000139618.
+    pub ids: Option<Labels>,
+}
+
+/// Labels of some elements of an axis. Labels may repeat: the k-th element of the axis with a label is told
+/// apart by k, counted over the whole axis, whether or not the earlier ones are features.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Labels {
+    /// The labels.
+    pub texts: Vec<String>,
+    /// How many elements of the axis before this one have the same label.
+    pub repeats: Vec<u32>,
 }
 
 impl Features {
     /// The elements of `axis` at `positions`.
     pub fn of_axis(axis: &Axis, positions: &[u32]) -> Self {
-        let pick = |all: &[String]| positions.iter().map(|&p| all[p as usize].clone()).collect();
-        Self { names: pick(&axis.names), ids: ids(axis).map(|ids| pick(&ids)) }
+        let pick = |all: &[String]| Labels::of_axis(all, positions);
+        Self { names: pick(&axis.names), ids: axis.ids().map(|ids| pick(&ids)) }
     }
 
     /// The number of features.
     pub fn len(&self) -> usize {
-        self.names.len()
+        self.names.texts.len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.names.is_empty()
+        self.names.texts.is_empty()
+    }
+
+    /// Whether all parts have one length.
+    pub(super) fn is_consistent(&self) -> bool {
+        let fits = |labels: &Labels| labels.texts.len() == self.len() && labels.repeats.len() == self.len();
+        fits(&self.names) && self.ids.as_ref().is_none_or(fits)
     }
 
     /// For every element of `axis` the feature it is, by id where both sides have ids, else by name.
-    /// The k-th element of a repeated name is the k-th feature of that name.
     pub fn find_in(&self, axis: &Axis) -> Vec<Option<u32>> {
-        let axis_ids = ids(axis);
-        let (own, others) = match (&self.ids, &axis_ids) {
-            (Some(own), Some(others)) => (own.as_slice(), others.as_slice()),
-            _ => (self.names.as_slice(), axis.names.as_slice()),
-        };
-        let mut position: HashMap<(&str, u32), u32> = HashMap::with_capacity(own.len());
-        for (feature, key) in (0_u32..).zip(numbered(own)) {
-            position.insert(key, feature);
+        match (&self.ids, axis.ids()) {
+            (Some(own), Some(others)) => own.find_in(&others),
+            _ => self.names.find_in(&axis.names),
         }
-        numbered(others).map(|key| position.get(&key).copied()).collect()
     }
 
     /// A fingerprint of names and ids, in hexadecimal.
     pub fn hash(&self) -> String {
         let mut hasher = blake3::Hasher::new();
-        for text in self.names.iter().chain(self.ids.iter().flatten()) {
-            hasher.update(&(text.len() as u64).to_le_bytes());
-            hasher.update(text.as_bytes());
+        for labels in std::iter::once(&self.names).chain(&self.ids) {
+            for (text, repeat) in labels.texts.iter().zip(&labels.repeats) {
+                hasher.update(&(text.len() as u64).to_le_bytes());
+                hasher.update(text.as_bytes());
+                hasher.update(&repeat.to_le_bytes());
+            }
         }
         hasher.finalize().to_hex().to_string()
     }
 }
 
-fn ids(axis: &Axis) -> Option<Vec<String>> {
-    match axis.column(ID_COLUMN)? {
-        Column::Strings(ids) => Some(ids.clone()),
-        Column::Categorical { codes, categories, .. } => {
-            codes.iter().map(|&code| categories.get(usize::try_from(code).ok()?).cloned()).collect()
+impl Labels {
+    fn of_axis(all: &[String], positions: &[u32]) -> Self {
+        let repeats: Vec<u32> = numbered(all).map(|(_, repeat)| repeat).collect();
+        Self {
+            texts: positions.iter().map(|&p| all[p as usize].clone()).collect(),
+            repeats: positions.iter().map(|&p| repeats[p as usize]).collect(),
         }
-        _ => None,
+    }
+
+    fn find_in(&self, others: &[String]) -> Vec<Option<u32>> {
+        let keys = self.texts.iter().map(String::as_str).zip(self.repeats.iter().copied());
+        let feature: HashMap<(&str, u32), u32> = keys.zip(0..).collect();
+        numbered(others).map(|key| feature.get(&key).copied()).collect()
     }
 }
 
@@ -84,12 +99,13 @@ fn numbered(texts: &[String]) -> impl Iterator<Item = (&str, u32)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::matrix::Column;
 
     fn axis(names: &[&str], ids: Option<&[&str]>) -> Axis {
         let own = |texts: &[&str]| texts.iter().map(|&t| t.to_owned()).collect::<Vec<_>>();
         let mut axis = Axis::from_names(own(names));
         if let Some(ids) = ids {
-            axis.columns.push((ID_COLUMN.into(), Column::Strings(own(ids))));
+            axis.columns.push(("gene_ids".into(), Column::Strings(own(ids))));
         }
         axis
     }
@@ -101,6 +117,14 @@ mod tests {
             features.find_in(&axis(&["A", "C", "A", "A", "B"], None)),
             [Some(0), None, Some(2), None, Some(1)]
         );
+    }
+
+    #[test]
+    fn a_repeated_name_counts_even_where_it_is_no_feature() {
+        let whole = axis(&["A", "A", "B"], Some(&["E1", "E1", "E2"]));
+        let features = Features::of_axis(&whole, &[1, 2]);
+        assert_eq!(features.find_in(&whole), [None, Some(0), Some(1)]);
+        assert_eq!(features.find_in(&axis(&["A", "A", "B"], None)), [None, Some(0), Some(1)]);
     }
 
     #[test]

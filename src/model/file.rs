@@ -141,7 +141,7 @@ impl ModelFile {
         let features: Features = serde_json::from_slice(features.data())
             .map_err(|e| invalid(FEATURES_TENSOR, "the features' names", e.to_string()))?;
         let whole = features.len() == info.architecture.n_features
-            && features.ids.as_ref().is_none_or(|ids| ids.len() == features.len())
+            && features.is_consistent()
             && info.architecture.hidden == info.config.hidden
             && features.hash() == info.features_hash;
         if !whole {

@@ -16,7 +16,7 @@ mod workspace;
 
 pub use architecture::Architecture;
 pub use buffer::Buffer;
-pub use features::Features;
+pub use features::{Features, Labels};
 pub use file::{ModelFile, ModelInfo};
 pub use network::{Layer, Network, Tensor};
 pub use step::{HiddenDropout, LossKind, StepOptions, StepResult};

@@ -104,7 +104,8 @@ fn gather(store: &Store, columns: Range<usize>, ends: &[u64]) -> Result<Part> {
             if col >= columns.end as u64 {
                 break;
             }
-            let slot = &mut cursor[to_usize(col) - columns.start];
+            let column = to_usize(col).checked_sub(columns.start).ok_or_else(changed)?;
+            let slot = &mut cursor[column];
             if *slot >= n_entries {
                 return Err(changed());
             }

@@ -137,12 +137,7 @@ pub(super) fn create(
         compressed: false,
     };
     let failed = |object: &str, e| Error::hdf5(path, object, "create the matrix store", e);
-    // Arrays start at multiples of a cache line.
-    let file = hdf5::FileBuilder::new()
-        .with_fapl(|access| access.alignment(0, 64))
-        .create(path)
-        .map_err(|e| failed("/", e))?;
-    h5ad::write_root(&file)?;
+    let file = h5ad::create_file(path)?;
     h5ad::write_axis(&file, "obs", cells)?;
     h5ad::write_axis(&file, "var", genes)?;
     let matrix = h5ad::create_sparse(&file, "X", &spec)?;

@@ -1,8 +1,9 @@
 //! What a run will take, before it starts.
 
 use super::split::Split;
+use crate::budget;
 use crate::config::TrainConfig;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::minibatch::Minibatch;
 use crate::model::{Architecture, Workspace};
 use crate::store::Summary;
@@ -24,16 +25,13 @@ pub struct Plan {
     pub optimiser_bytes: u64,
     /// Bytes of minibatches, activations and gradients.
     pub minibatch_bytes: u64,
-    /// Bytes of names and counts of cells and genes.
-    pub axis_bytes: u64,
+    /// Bytes of the program and of names and counts of cells and genes.
+    pub fixed_bytes: u64,
+    /// Bytes of the blocks that reading, transposing and imputing hold at a time.
+    pub block_bytes: u64,
     /// Bytes of the mapped matrix: on disk, cached by the system when memory is free, not counted.
     pub store_bytes: u64,
 }
-
-/// A name with its counts and the maps that find it again, measured generously.
-const BYTES_PER_NAME: u64 = 160;
-/// Code, BLAS buffers, HDF5's and the allocator's own.
-const BASE_BYTES: u64 = 96 << 20;
 
 impl Plan {
     /// Plans the training of a network on the matrix that `summary` describes, a row a sample, with
@@ -54,7 +52,8 @@ impl Plan {
             optimiser_bytes: 2 * value_bytes,
             minibatch_bytes: Workspace::bytes(&architecture, batch, Minibatch::max_tasks(n_features))
                 + Minibatch::bytes(n_features, batch, nnz_per_batch),
-            axis_bytes: n_names as u64 * BYTES_PER_NAME,
+            fixed_bytes: budget::fixed_bytes(n_names),
+            block_bytes: budget::block_bytes(summary.tally.nnz),
             store_bytes: summary.store_bytes(),
             architecture,
         }
@@ -62,35 +61,26 @@ impl Plan {
 
     /// Memory the run will use at its peak.
     pub fn memory_bytes(&self) -> u64 {
-        self.weight_bytes + self.optimiser_bytes + self.minibatch_bytes + self.axis_bytes + BASE_BYTES
+        // Blocks are gone, or not yet there, while the network trains.
+        let training = self.weight_bytes + self.optimiser_bytes + self.minibatch_bytes;
+        training.max(self.block_bytes) + self.fixed_bytes
     }
 
     /// Refuses a plan above the budget.
     ///
     /// # Errors
     /// Names need, budget and the options that reduce the need.
-    pub fn check(&self, budget: u64, config: &TrainConfig) -> Result<()> {
-        let needed = self.memory_bytes();
-        if needed <= budget {
-            return Ok(());
-        }
-        let other = match config.features_name() {
-            "cells" => ", or --features genes, whose network does not grow with the cells",
-            _ => "",
-        };
-        Err(Error::Memory {
-            needed: human_bytes(needed),
-            allowed: human_bytes(budget),
-            remedy: format!(
+    pub fn check(&self, allowed: u64, config: &TrainConfig) -> Result<()> {
+        budget::check(self.memory_bytes(), allowed, || {
+            let other = match config.features_name() {
+                "cells" => ", or --features genes, whose network does not grow with the cells",
+                _ => "",
+            };
+            format!(
                 "use narrower layers (--hidden, now {}), a smaller --batch-size (now {}), a larger --memory{other}",
                 config.hidden.iter().map(usize::to_string).collect::<Vec<_>>().join(","),
                 config.batch_size,
-            ),
+            )
         })
     }
-}
-
-/// "1.5 GiB"
-pub fn human_bytes(bytes: u64) -> String {
-    indicatif::HumanBytes(bytes).to_string()
 }

@@ -45,6 +45,8 @@ pub struct Finished {
     pub history: Vec<EpochRecord>,
     /// Whether patience ran out before the last epoch.
     pub stopped_early: bool,
+    /// What ended training after the best epoch, if something went wrong.
+    pub failure: Option<Error>,
 }
 
 /// With the input and this, the split can be made again.
@@ -60,14 +62,14 @@ struct SplitRecord<'a> {
 }
 
 impl Results<'_> {
-    /// Writes everything under temporary names and only then renames, the model last: a directory with a
-    /// model is complete, and a failure leaves earlier results as they were.
+    /// Writes everything under temporary names into the directory and only then renames, the model last. A
+    /// failure to write leaves earlier results as they were; only a crash between two of the renames could leave
+    /// new records beside an old model (which carries settings of its own).
     ///
     /// # Errors
-    /// When the directory cannot be made or written, or holds a model and `force` is off.
+    /// When the directory cannot be written, or holds a model and `force` is off.
     pub fn write(&self, dir: &Path, trained: Trained, force: bool) -> Result<Finished> {
-        std::fs::create_dir_all(dir).map_err(|e| Error::io(dir, "create the directory", e))?;
-        let Trained { network, history, best_epoch, best_validation_loss, stopped_early } = trained;
+        let Trained { network, history, best_epoch, best_validation_loss, stopped_early, failure } = trained;
         let features = match self.config.samples {
             Major::Cells => Features::of_axis(self.genes, &self.split.features),
             Major::Genes => Features::of_axis(self.cells, &self.split.features),
@@ -92,7 +94,7 @@ impl Results<'_> {
             prepare(&dir.join(MODEL_FILE), force, |path| model.write(path))?.0,
         ];
         pending.into_iter().try_for_each(Pending::publish)?;
-        Ok(Finished { model, history, stopped_early })
+        Ok(Finished { model, history, stopped_early, failure })
     }
 
     fn split_record(&self) -> SplitRecord<'_> {

@@ -52,6 +52,8 @@ pub struct Trained {
     pub best_validation_loss: f64,
     /// Whether patience ran out before the last epoch.
     pub stopped_early: bool,
+    /// What ended training after the best epoch, if something went wrong.
+    pub failure: Option<Error>,
 }
 
 /// Trains a network on the rows of `store` and returns it with the weights of its best epoch.
@@ -73,11 +75,17 @@ pub fn train(
     let mut best = run.network.snapshot()?;
     let mut history: Vec<EpochRecord> = Vec::new();
     let (mut best_epoch, mut best_loss) = (0, f64::INFINITY);
+    let mut failure = None;
     for epoch in 0..config.epochs {
         let started = Instant::now();
-        let train_loss = run.train_epoch(epoch, observer)?;
-        let seconds = started.elapsed().as_secs_f64();
-        let validation_loss = run.validate(epoch)?;
+        let (train_loss, seconds, validation_loss) = match run.epoch(epoch, observer) {
+            Ok(outcome) => outcome,
+            Err(error @ Error::Training { .. }) if best_epoch > 0 => {
+                failure = Some(error);
+                break;
+            }
+            Err(error) => return Err(error),
+        };
         let is_best = validation_loss < best_loss;
         if is_best {
             (best_epoch, best_loss) = (epoch + 1, validation_loss);
@@ -93,13 +101,20 @@ pub fn train(
         };
         observer.epoch(&record);
         history.push(record);
-        if epoch + 1 >= best_epoch + config.patience {
+        if epoch + 1 >= best_epoch.saturating_add(config.patience) {
             break;
         }
     }
     run.network.restore(&best);
-    let stopped_early = (history.len() as u64) < config.epochs;
-    Ok(Trained { network: run.network, history, best_epoch, best_validation_loss: best_loss, stopped_early })
+    let stopped_early = failure.is_none() && (history.len() as u64) < config.epochs;
+    Ok(Trained {
+        network: run.network,
+        history,
+        best_epoch,
+        best_validation_loss: best_loss,
+        stopped_early,
+        failure,
+    })
 }
 
 /// The parts of a run that epochs share.
@@ -114,6 +129,14 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
+    /// Trains and validates once; returns training loss, seconds of training and validation error.
+    fn epoch(&mut self, epoch: u64, observer: &dyn Observer) -> Result<(f64, f64, f64)> {
+        let started = Instant::now();
+        let train_loss = self.train_epoch(epoch, observer)?;
+        let seconds = started.elapsed().as_secs_f64();
+        Ok((train_loss, seconds, self.validate(epoch)?))
+    }
+
     /// Visits every training sample once and returns the mean loss.
     fn train_epoch(&mut self, epoch: u64, observer: &dyn Observer) -> Result<f64> {
         let config = self.config;

@@ -1,5 +1,7 @@
 //! Which features the network learns and which samples and entries it is validated on.
 
+use std::path::Path;
+
 use serde::Serialize;
 
 use crate::config::{TrainConfig, Validation};
@@ -56,11 +58,11 @@ impl Split {
         Ok(Self { features, feature_of_column, train, validation, test, holdout })
     }
 
-    /// Counts the entries on either side, so that an impossible split is refused before training.
+    /// Counts the entries of `store`, made from `input`, on either side, so that an impossible split is refused before training.
     ///
     /// # Errors
     /// When nothing is left to train on or to score.
-    pub fn count(&self, store: &Store, config: &TrainConfig) -> Result<SplitCounts> {
+    pub fn count(&self, store: &Store, input: &Path, config: &TrainConfig) -> Result<SplitCounts> {
         let nnz = |rows: &[u32]| rows.iter().map(|&row| store.summary().row_nnz[row as usize]).sum::<u64>();
         let counts = match self.holdout {
             None => {
@@ -88,7 +90,7 @@ impl Split {
         };
         let samples = self.train.len().max(self.validation.len());
         Err(Error::input(
-            store.path(),
+            input,
             "matrix",
             "observed entries to train on and others to validate on",
             format!(

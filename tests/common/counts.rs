@@ -28,9 +28,16 @@ pub fn counts(n_cells: usize, n_genes: usize, seed: u64) -> Rows {
         .collect()
 }
 
+/// Opens without locks: another test may start a process at this moment, which would inherit the lock.
+pub fn unlocked() -> hdf5::FileBuilder {
+    let mut builder = hdf5::FileBuilder::new();
+    builder.with_access_plist(|access| access.file_locking(false));
+    builder
+}
+
 /// Writes a 10x v3 file with cells `cell0..` and genes `gene0..` (ids `id0..`).
 pub fn write_tenx(path: &Path, rows: &Rows, n_genes: usize) {
-    let file = hdf5::File::create(path).unwrap();
+    let file = unlocked().create(path).unwrap();
     let matrix = file.create_group("matrix").unwrap();
     write_arrays(&matrix, rows);
     write(&matrix, "shape", &[i32::try_from(n_genes).unwrap(), i32::try_from(rows.len()).unwrap()]);
