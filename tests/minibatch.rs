@@ -43,6 +43,13 @@ fn matrix(prepared: &Prepared, major: Major) -> Entries {
     entries
 }
 
+/// A small count.
+fn small_count(count: f64) -> f32 {
+    #[expect(clippy::cast_possible_truncation, reason = "test counts are small")]
+    let count = count as f32;
+    count
+}
+
 /// All rows in minibatches of 32.
 fn minibatches(prepared: &Prepared, major: Major, purpose: Purpose) -> Vec<Minibatch> {
     let store = prepared.with_rows(major).unwrap();
@@ -87,7 +94,7 @@ fn both_orientations_hold_the_same_matrix() {
         .iter()
         .enumerate()
         .flat_map(|(cell, row)| row.iter().map(move |&(gene, count)| (cell, gene, count)))
-        .map(|(cell, gene, count)| ((cell, usize::try_from(gene).unwrap()), count as f32))
+        .map(|(cell, gene, count)| ((cell, usize::try_from(gene).unwrap()), small_count(count)))
         .collect();
     assert_eq!(matrix(&prepared, Major::Cells), expected);
     assert_eq!(matrix(&prepared, Major::Genes), expected);
