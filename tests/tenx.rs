@@ -264,9 +264,10 @@ fn a_damaged_genome_does_not_disappear() {
         let file = File::create(&path).unwrap();
         v2_group(&file, "mm10", &["A", "B", "C"], &small_rows());
         file.group("mm10").unwrap().unlink(missing).unwrap();
-        file.flush().unwrap();
+        drop(file);
         let expected = format!("missing dataset mm10/{missing}");
         assert_refused(&path, &plain(), &[&expected]);
+        let file = File::open_rw(&path).unwrap();
         v2_group(&file, "hg19", &["A", "B", "C"], &small_rows());
         drop(file);
         assert_refused(&path, &genome("all"), &[&expected]);
