@@ -307,7 +307,7 @@ pub(super) fn is_storable(value: f64, real: bool) -> bool {
     let single = value as f32;
     let limit = if real { f64::INFINITY } else { MAX_COUNT };
     // Without early exit, so that loops over it vectorise; NaN fails all comparisons.
-    (single >= f32::MIN_POSITIVE) & (single < f32::INFINITY) & (value < limit)
+    (f32::MIN_POSITIVE..f32::INFINITY).contains(&single) & (value < limit)
 }
 
 impl Tally {
