@@ -3,13 +3,13 @@
 
 mod common;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use common::files::{
-    assert_refused, attribute, compress, fixture, names, read, read_plain, small_dense, small_rows, texts,
-    write, write_texts,
+    assert_refused, attribute, compress, fixture, names, read, read_plain, replace, small_dense, small_rows,
+    texts, typed, write, write_texts,
 };
-use hdf5::types::VarLenUnicode;
+use hdf5::types::{FloatSize, IntSize, TypeDescriptor, VarLenUnicode};
 use hdf5::{File, Group, H5Type};
 use late_fast::h5ad::{
     SparseSpec, create_dict, create_sparse, read_axis, write_axis, write_number_scalar, write_root,
@@ -391,4 +391,49 @@ fn genuine_files_of_several_generations_are_read() {
             (matrix.cells().len(), matrix.genes().len(), matrix.tally.nnz, matrix.cells().columns.len());
         assert_eq!(found, (cells, genes, nnz, columns), "{name} {options:?}");
     }
+}
+
+/// Replaces the only occurrence of `from` in a file.
+fn patch(path: &Path, from: &[u8], to: &[u8]) {
+    let mut bytes = std::fs::read(path).unwrap();
+    let mut places = bytes.windows(from.len()).enumerate().filter(|(_, window)| *window == from);
+    let (at, _) = places.next().unwrap();
+    assert!(places.next().is_none(), "{from:?} stands more than once");
+    bytes[at..at + to.len()].copy_from_slice(to);
+    std::fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn numbers_of_an_unusual_layout_are_not_misread() {
+    // Datatype messages: class, flags, size, bit offset and precision, then the fields of reals.
+    let half = [2, 0, 0, 0, 0, 0, 16, 0, 10, 5, 0, 10, 15, 0, 0, 0];
+    let bfloat16 = [2, 0, 0, 0, 0, 0, 16, 0, 7, 8, 0, 7, 127, 0, 0, 0];
+    let whole = [0x10, 0, 0, 0, 2, 0, 0, 0, 0, 0, 16, 0];
+    let twelve_bits = [0x10, 0, 0, 0, 2, 0, 0, 0, 0, 0, 12, 0];
+    let cases: [(TypeDescriptor, &[u8], &[u8]); 2] = [
+        (TypeDescriptor::Float(FloatSize::U2), &half, &bfloat16),
+        (TypeDescriptor::Unsigned(IntSize::U2), &whole, &twelve_bits),
+    ];
+    for (kind, from, to) in cases {
+        let directory = TempDir::new().unwrap();
+        let path = h5ad(&directory, |file| {
+            let matrix = sparse(file, "X", "csr_matrix");
+            matrix.unlink("data").unwrap();
+            typed(&matrix, "data", &kind, &[1.0, 5.0, 2.0, 3.0, 70.0]);
+        });
+        patch(&path, from, to);
+        assert_refused(&path, &ReadOptions::default(), &["X/data", "bfloat16", "convert the dataset"]);
+    }
+}
+
+#[test]
+fn big_endian_reals_are_read() {
+    let directory = TempDir::new().unwrap();
+    let path = h5ad(&directory, |file| {
+        let matrix = sparse(file, "X", "csr_matrix");
+        let values = [1.0_f32, 5.0, 2.0, 3.0, 70.0];
+        replace(&matrix, "data", &values.map(|value| f32::from_bits(value.to_bits().swap_bytes())));
+    });
+    patch(&path, &[0x11, 0x20, 31, 0, 4, 0, 0, 0], &[0x11, 0x21]);
+    assert_eq!(read_plain(&path).rows, small_dense());
 }

@@ -226,6 +226,17 @@ fn values_that_are_no_counts_name_cell_and_gene() {
         let path = v3(&directory, |matrix| replace(matrix, "data", &[1.0, 5.0, 2.0, value, 70.0]));
         assert_refused(&path, &plain(), &["matrix/data[3]", "CELL-2", "Gene2", found]);
     }
+    for value in [1e300, 3.5e38, 1e-39, 1e-300] {
+        let directory = TempDir::new().unwrap();
+        let path = v3(&directory, |matrix| replace(matrix, "data", &[1.0, 5.0, 2.0, value, 70.0]));
+        assert_refused(&path, &plain(), &["matrix/data[3]", "CELL-2", "Gene2", "32-bit reals"]);
+    }
+    let directory = TempDir::new().unwrap();
+    let path = v3(&directory, |matrix| {
+        replace(matrix, "data", &[1.0, 5.0, 3e38, 3e38, 70.0]);
+        replace(matrix, "indices", &[0_i64, 2, 1, 1, 3]);
+    });
+    assert_refused(&path, &plain(), &["matrix/data", "CELL-2", "Gene1", "summed", "32-bit reals"]);
     let directory = TempDir::new().unwrap();
     let path = v3(&directory, |matrix| replace(matrix, "data", &[1_i64, 5, 2, (1 << 53) + 1, 70]));
     assert_refused(&path, &plain(), &["below 2^53", "found 9007199254740993"]);
@@ -240,6 +251,44 @@ fn a_missing_dataset_is_named() {
         let path = v3(&directory, |matrix| matrix.unlink(missing).unwrap());
         assert_refused(&path, &plain(), &[named, "found nothing"]);
     }
+    let directory = TempDir::new().unwrap();
+    let path = v3(&directory, |matrix| matrix.unlink("indptr").unwrap());
+    assert_refused(&path, &plain(), &["missing dataset matrix/indptr"]);
+}
+
+#[test]
+fn a_damaged_genome_does_not_disappear() {
+    let directory = TempDir::new().unwrap();
+    for missing in ["data", "indices", "indptr", "shape", "barcodes", "genes", "gene_names"] {
+        let path = directory.path().join("v2.h5");
+        let file = File::create(&path).unwrap();
+        v2_group(&file, "mm10", &["A", "B", "C"], &small_rows());
+        file.group("mm10").unwrap().unlink(missing).unwrap();
+        drop(file);
+        let expected = format!("missing dataset mm10/{missing}");
+        assert_refused(&path, &plain(), &[&expected]);
+        let file = File::open_rw(&path).unwrap();
+        v2_group(&file, "hg19", &["A", "B", "C"], &small_rows());
+        drop(file);
+        assert_refused(&path, &genome("all"), &[&expected]);
+    }
+}
+
+#[test]
+fn a_row_of_far_more_entries_than_genes_is_refused() {
+    let directory = TempDir::new().unwrap();
+    let path = v3(&directory, |matrix| {
+        let count = (1 << 20) + 17;
+        for name in ["data", "indices"] {
+            matrix.unlink(name).unwrap();
+            let values = vec![1_u8; count];
+            let builder = matrix.new_dataset_builder().with_data(&values);
+            builder.chunk(1 << 16).deflate(1).create(name).unwrap();
+        }
+        let count = i64::try_from(count).unwrap();
+        replace(matrix, "indptr", &[0, 0, count, count]);
+    });
+    assert_refused(&path, &plain(), &["matrix/indptr[2]", "CELL-1", "at most 1048592", "1048593 entries"]);
 }
 
 #[test]
@@ -343,6 +392,13 @@ fn a_hostile_shape_allocates_nothing() {
         replace(matrix, "indptr", &[0_i64, 0, 0, 1 << 45]);
     });
     assert_refused(&path, &plain(), &["35184372088832 stored elements", "at most 0"]);
+    let path = v3(&directory, |matrix| {
+        matrix.unlink("barcodes").unwrap();
+        let kind = TypeDescriptor::FixedAscii(1 << 16);
+        let builder = matrix.new_dataset_builder().empty_as(&kind).chunk(4);
+        builder.shape([4_000_000]).create("barcodes").unwrap();
+    });
+    assert_refused(&path, &plain(), &["matrix/barcodes", "4000000 stored elements", "at most 0"]);
 }
 
 #[test]

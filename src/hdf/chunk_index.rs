@@ -18,6 +18,7 @@ const FEW: usize = 64;
 const MAX_HEADER: u64 = 1 << 20;
 const MAX_BLOCKS: usize = 64;
 /// Message types of object headers.
+const DATATYPE: u16 = 3;
 const LAYOUT: u16 = 8;
 const CONTINUATION: u16 = 16;
 
@@ -62,16 +63,25 @@ fn walk(file: &HdfFile, dataset: &hdf5::Dataset, count: usize) -> Option<Vec<Ent
     let rank = dataset.ndim();
     let raw = file.raw();
     let reader = Reader { file: &raw, base: file.user_block() };
-    // The value of an object reference is the address of the object's header. The crate shows it in no
-    // other way; the comparison below catches any change of this text.
-    let reference = dataset.reference::<ObjectReference1>(".").ok()?;
-    let text = format!("{reference:?}");
-    let address = text.rsplit("inner: ").next()?.trim_end_matches([' ', '}']).parse().ok()?;
-    let root = reader.layout_root(address, rank)?;
+    let root = chunked_root(&reader.message(header_address(dataset)?, LAYOUT)?, rank)?;
     let mut entries = Vec::new();
     reader.collect(root, None, rank, count, &mut entries)?;
     // The first is cheap for libhdf5 to find.
     (entries.len() == count && entries.first().copied() == entry(file, dataset, 0)).then_some(entries)
+}
+
+/// The datatype message of `dataset`, unless its type is shared with others.
+pub(super) fn datatype_message(file: &HdfFile, dataset: &hdf5::Dataset) -> Option<Vec<u8>> {
+    let raw = file.raw();
+    Reader { file: &raw, base: file.user_block() }.message(header_address(dataset)?, DATATYPE)
+}
+
+/// Where the object header lies. The value of an object reference is this address; the crate shows it in
+/// no other way. Should this text change, what is read there agrees with nothing libhdf5 tells.
+fn header_address(dataset: &hdf5::Dataset) -> Option<u64> {
+    let reference = dataset.reference::<ObjectReference1>(".").ok()?;
+    let text = format!("{reference:?}");
+    text.rsplit("inner: ").next()?.trim_end_matches([' ', '}']).parse().ok()
 }
 
 struct Reader<'a> {
@@ -86,8 +96,8 @@ impl Reader<'_> {
         Some(bytes)
     }
 
-    /// Looks through an object header for the root of the chunk index.
-    fn layout_root(&self, header: u64, rank: usize) -> Option<u64> {
+    /// Looks through an object header for its first message of type `wanted`.
+    fn message(&self, header: u64, wanted: u16) -> Option<Vec<u8>> {
         let start = self.bytes(header, 32)?;
         let modern = start.starts_with(b"OHDR");
         let flags = if modern { start[5] } else { 0 };
@@ -111,7 +121,7 @@ impl Reader<'_> {
             let messages = if modern { modern_messages(&block, flags) } else { old_messages(&block) };
             for (kind, data) in messages {
                 match kind {
-                    LAYOUT => return chunked_root(data, rank),
+                    kind if kind == wanted => return Some(data.to_vec()),
                     CONTINUATION => {
                         let (at, length) = (integer(data.get(..8)?), integer(data.get(8..16)?));
                         // Later blocks of modern headers have a signature and a checksum around.

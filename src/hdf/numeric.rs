@@ -3,9 +3,10 @@
 use std::ops::Range;
 use std::path::Path;
 
-use hdf5::datatype::ByteOrder;
+use hdf5::datatype::{ByteOrder, Datatype};
 use hdf5::types::{DynValue, FloatSize, IntSize, TypeDescriptor};
 
+use super::chunk_index;
 use super::element::{self, FromElement};
 use super::file::HdfFile;
 use super::storage::ByteArray;
@@ -54,6 +55,15 @@ impl NumericArray {
                     .map_err(|source| Error::hdf5(file.path(), name, "read it", source))
             })?
         } else {
+            if !has_usual_layout(file, &dataset, &datatype, &descriptor) {
+                return Err(Error::input(
+                    file.path(),
+                    name,
+                    "IEEE reals (half, single or double) or integers that use all their bits",
+                    format!("another layout of the bits of {descriptor} (bfloat16 is one)"),
+                    "convert the dataset to such a type",
+                ));
+            }
             ByteArray::open(file, &dataset, name, dtype.size(), fill, || Ok(Vec::new()))?
         };
         Ok(Self { bytes, dtype, big_endian })
@@ -172,6 +182,45 @@ pub(crate) fn numeric_dtype(descriptor: &TypeDescriptor) -> Option<Dtype> {
         TypeDescriptor::Enum(kind) => return numeric_dtype(&kind.base_type()),
         _ => return None,
     })
+}
+
+/// Whether the bits of an element mean what a number of this class and size usually means. The crate tells
+/// no more than those, so that bfloat16 looks like a half.
+fn has_usual_layout(
+    file: &HdfFile,
+    dataset: &hdf5::Dataset,
+    datatype: &Datatype,
+    descriptor: &TypeDescriptor,
+) -> bool {
+    if matches!(descriptor, TypeDescriptor::Boolean | TypeDescriptor::Enum(_))
+        || Datatype::from_descriptor(descriptor).is_ok_and(|usual| usual == *datatype)
+    {
+        return true;
+    }
+    // Big-endian types come here: libhdf5 compares the byte order with the rest.
+    chunk_index::datatype_message(file, dataset)
+        .is_some_and(|message| message_is_usual(&message, descriptor).unwrap_or(false))
+}
+
+/// Compares a datatype message with the usual layout: bit offset and precision, and for reals the sign,
+/// the leading one that is not stored, and where exponent and mantissa lie.
+fn message_is_usual(message: &[u8], descriptor: &TypeDescriptor) -> Option<bool> {
+    let size = u8::try_from(descriptor.size()).ok()?;
+    let bits = size * 8;
+    let (class, flags) = (message.first()? & 15, message.get(1)?);
+    let whole = message.get(4..12)? == [size, 0, 0, 0, 0, 0, bits, 0];
+    let (exponent, bias) = match descriptor {
+        TypeDescriptor::Float(FloatSize::U2) => (5, 15_u32),
+        TypeDescriptor::Float(FloatSize::U4) => (8, 127),
+        TypeDescriptor::Float(FloatSize::U8) => (11, 1023),
+        _ => return Some(class == 0 && whole),
+    };
+    let mantissa = bits - 1 - exponent;
+    let sign = *message.get(2)? == bits - 1;
+    let implied_one = (flags >> 4) & 3 == 2;
+    let fields = message.get(12..16)? == [mantissa, exponent, 0, mantissa];
+    let bias = message.get(16..20)? == bias.to_le_bytes();
+    Some(class == 1 && whole && sign && implied_one && fields && bias)
 }
 
 fn fill_bytes(dataset: &hdf5::Dataset, dtype: Dtype, big_endian: bool) -> Vec<u8> {

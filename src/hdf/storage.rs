@@ -18,6 +18,8 @@ use crate::error::{Error, Result};
 const MAX_CHUNK_BYTES: u64 = u32::MAX as u64;
 /// Elements that a file may declare without storing them (fill values).
 const MAX_UNSTORED: u64 = 1 << 22;
+/// The same in bytes, for long strings and records.
+const MAX_UNSTORED_BYTES: u64 = 256 << 20;
 /// One positioned read of a contiguous dataset.
 const READ_BYTES: usize = 1 << 20;
 
@@ -320,8 +322,10 @@ impl ByteArray {
     }
 
     fn fill_with<T>(&self, output: &mut [T], convert: &impl Fn(&[u8], &mut [T])) {
-        for part in output.chunks_mut(1024) {
-            convert(&self.fill.repeat(part.len()), part);
+        let step = (READ_BYTES / self.element_size.max(1)).clamp(1, 1024);
+        let bytes = self.fill.repeat(step.min(output.len()));
+        for part in output.chunks_mut(step) {
+            convert(&bytes[..part.len() * self.element_size], part);
         }
     }
 
@@ -392,8 +396,11 @@ impl ByteArray {
                 (chunks.table.len() as u64).saturating_mul((chunks.rows * chunks.columns) as u64)
             }
         };
+        let unstored = elements.saturating_sub(stored);
+        let unstored_bytes = unstored.saturating_mul(self.element_size as u64);
+        let too_many = unstored > MAX_UNSTORED || unstored_bytes > MAX_UNSTORED_BYTES;
         // A dense matrix is read in bands; never written chunks of it cost nothing.
-        if elements > stored && (self.dims.len() == 1 || stored == 0) && elements - stored > MAX_UNSTORED {
+        if too_many && (self.dims.len() == 1 || stored == 0) {
             return Err(self.problem(
                 format!("{elements} stored elements (shape {:?})", self.dims),
                 format!("at most {stored}"),

@@ -5,7 +5,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::Tally;
-use super::stream::{Names, append, bad_value, stream};
+use super::stream::{Names, append, is_storable, stream, value_fault};
 use crate::error::{Error, Result};
 use crate::hdf::{HdfFile, NumericArray};
 use crate::matrix::RowBlock;
@@ -75,27 +75,23 @@ impl Dense {
     }
 
     fn compress(&self, values: &[f64], first_row: usize, names: &Names<'_>) -> Result<RowBlock> {
-        let limit = if self.array.dtype().is_real() { f64::INFINITY } else { 9_007_199_254_740_992.0 };
+        let real = self.array.dtype().is_real();
         let mut block = RowBlock { indptr: vec![0], ..RowBlock::default() };
         for (row, values) in values.chunks_exact(self.array.n_columns()).enumerate() {
             for (column, &value) in (0_u32..).zip(values) {
-                if value > 0.0 && value < limit {
+                if is_storable(value, real) {
                     block.indices.push(column);
                     block.values.push(value);
-                } else if value != 0.0 {
-                    return Err(self.bad_value(first_row + row, column as usize, value, names));
+                } else if let Some(expected) = value_fault(value, real) {
+                    let place = format!("{}, {}", names.row(first_row + row), names.column(column as usize));
+                    let object = format!("{}[{}, {column}], {place}", self.array.name(), first_row + row);
+                    let found = value.to_string();
+                    return Err(Error::input(self.array.path(), object, expected, found, names.remedy));
                 }
             }
             block.indptr.push(block.indices.len());
         }
         Ok(block)
-    }
-
-    fn bad_value(&self, row: usize, column: usize, value: f64, names: &Names<'_>) -> Error {
-        let place = format!("{}, {}", names.row(row), names.column(column));
-        let object = format!("{}[{row}, {column}], {place}", self.array.name());
-        let too_large = value > 0.0 && value.is_finite();
-        bad_value(self.array.path(), object, &value.to_string(), too_large, names.remedy)
     }
 }
 

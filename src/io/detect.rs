@@ -12,6 +12,10 @@ use crate::hdf::{HdfFile, Kind, has_signature};
 
 /// What every group of a 10x v2 file has.
 const V2_MEMBERS: [&str; 7] = ["data", "indices", "indptr", "shape", "barcodes", "genes", "gene_names"];
+/// What a v3 group has besides `indptr`.
+const V3_MEMBERS: [&str; 5] = ["data", "indices", "shape", "barcodes", "features"];
+/// A group with this many of those members is meant to be a 10x matrix.
+const FEWEST_MEMBERS: usize = 2;
 
 /// A layout that [`open`] can read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,6 +72,9 @@ pub fn detect(file: &HdfFile) -> Result<Layout> {
     }
     match file.kind("matrix")? {
         Some(Kind::Group) if file.has_dataset("matrix/indptr")? => return Ok(Layout::TenXV3),
+        Some(Kind::Group) if count_members(&file.members("matrix")?, &V3_MEMBERS) >= FEWEST_MEMBERS => {
+            return Err(missing_dataset(file, "matrix", "indptr"));
+        }
         Some(Kind::Dataset) if has("row_attrs") && has("col_attrs") => {
             return Err(unsupported(file.path(), "a loom file"));
         }
@@ -85,9 +92,14 @@ pub fn detect(file: &HdfFile) -> Result<Layout> {
             return Err(unsupported(file.path(), "a pandas HDFStore"));
         }
         let inside = file.members(member)?;
-        if V2_MEMBERS.iter().all(|name| inside.iter().any(|found| found == name)) {
-            groups.push(member.clone());
+        if count_members(&inside, &V2_MEMBERS) < FEWEST_MEMBERS {
+            continue;
         }
+        // A damaged genome must not disappear from the others.
+        if let Some(missing) = V2_MEMBERS.iter().find(|name| !inside.iter().any(|found| found == *name)) {
+            return Err(missing_dataset(file, member, missing));
+        }
+        groups.push(member.clone());
     }
     if groups.is_empty() {
         let found = if members.is_empty() { "nothing".to_owned() } else { members.join(", ") };
@@ -95,6 +107,16 @@ pub fn detect(file: &HdfFile) -> Result<Layout> {
         return Err(Error::input(file.path(), "/", expected, found, "convert it to 10x HDF5 or h5ad"));
     }
     Ok(Layout::TenXV2(groups))
+}
+
+fn count_members(inside: &[String], known: &[&str]) -> usize {
+    inside.iter().filter(|member| known.contains(&member.as_str())).count()
+}
+
+fn missing_dataset(file: &HdfFile, group: &str, name: &str) -> Error {
+    let found = format!("missing dataset {group}/{name}");
+    let remedy = "the file is incomplete or its writer has a bug; write or download it again";
+    Error::input(file.path(), group, "a whole 10x matrix", found, remedy)
 }
 
 /// Directories, archives and text get a word of their own.

@@ -18,6 +18,9 @@ const BLOCK_ROWS: usize = 1 << 20;
 const TASK_ENTRIES: usize = 1 << 16;
 /// From here on an f64 no longer holds every integer.
 const MAX_COUNT: f64 = 9_007_199_254_740_992.0;
+/// A row may hold this many entries per column, and so many more.
+const MAX_REPEATS: u64 = 4;
+const FREE_ENTRIES: u64 = 1 << 20;
 /// In a column map: this column is left out.
 pub(super) const DROPPED: u32 = u32::MAX;
 
@@ -112,6 +115,15 @@ impl Compressed {
         if let Some(row) = self.indptr.windows(2).position(|pair| pair[1] < pair[0] || pair[1] > nnz) {
             let expected = format!("an offset from {} to {nnz} (offsets never decrease)", self.indptr[row]);
             return Err(problem(row + 1, expected));
+        }
+        // Repeated entries are summed, but a row is held in memory whole: damage must not make it huge.
+        let longest = (self.n_columns as u64).saturating_mul(MAX_REPEATS).saturating_add(FREE_ENTRIES);
+        if let Some(row) = (0..self.n_rows()).find(|&row| self.row_len(row) > longest) {
+            let object = format!("{}[{}], {}", self.indptr_array.name(), row + 1, names.row(row));
+            let noun = names.major.other().row_noun();
+            let expected = format!("at most {longest} entries in a row of {} {noun}s", self.n_columns);
+            let found = format!("{} entries", self.row_len(row));
+            return Err(Error::input(self.path(), object, expected, found, REWRITE));
         }
         let last = self.indptr.len() - 1;
         if self.indptr[last] != nnz {
@@ -216,6 +228,7 @@ impl Compressed {
             }
             let begin = block.indices.len();
             let mut previous = DROPPED;
+            let real = self.data.dtype().is_real();
             for &(column, value) in &order {
                 let target = map.map_or(column, |map| map[column as usize]);
                 if target == DROPPED {
@@ -227,6 +240,13 @@ impl Compressed {
                     tally.merged_duplicates += 1;
                     if let Some(last) = block.values.last_mut() {
                         *last += value;
+                        if let Some(expected) = value_fault(*last, real) {
+                            let place =
+                                format!("{}, {}", names.row(first_row + row), names.column(column as usize));
+                            let object = format!("{}, {place}, repeated entries summed", self.data.name());
+                            let found = last.to_string();
+                            return Err(Error::input(self.path(), object, expected, found, names.remedy));
+                        }
                     }
                 } else {
                     block.indices.push(target);
@@ -257,22 +277,37 @@ impl Compressed {
             );
             return Err(Error::input(self.path(), object, expected, self.indices.show(entry), REWRITE));
         }
-        let too_large = value >= MAX_COUNT && !self.data.dtype().is_real();
-        if value >= 0.0 && value.is_finite() && !too_large {
-            return Ok(());
-        }
+        let Some(expected) = value_fault(value, self.data.dtype().is_real()) else { return Ok(()) };
         let place = format!("{}, {}", names.row(row), names.column(column as usize));
         let object = format!("{}[{entry}], {place}", self.data.name());
-        Err(bad_value(self.path(), object, &self.data.show(entry), too_large, names.remedy))
+        Err(Error::input(self.path(), object, expected, self.data.show(entry), names.remedy))
     }
 }
 
 const REWRITE: &str = "the file is damaged or its writer has a bug; write or download it again";
 
-/// The error for a value that no expression matrix has.
-pub(super) fn bad_value(path: &Path, object: String, found: &str, too_large: bool, remedy: &str) -> Error {
-    let expected = if too_large { "a count below 2^53" } else { "a finite number, zero or more" };
-    Error::input(path, object, expected, found, remedy)
+/// What was expected in place of a value that no expression matrix has, or that f32 cannot hold.
+pub(super) fn value_fault(value: f64, real: bool) -> Option<&'static str> {
+    if value == 0.0 || is_storable(value, real) {
+        None
+    } else if value.is_nan() || value < 0.0 || value.is_infinite() {
+        Some("a finite number, zero or more")
+    } else if real {
+        Some("zero or a number in the range of 32-bit reals, 1.2e-38 to 3.4e38")
+    } else {
+        Some("a count below 2^53")
+    }
+}
+
+/// Whether the value is positive and what training computes with: a normal f32, or a count that f64 holds
+/// exactly.
+#[inline]
+pub(super) fn is_storable(value: f64, real: bool) -> bool {
+    #[expect(clippy::cast_possible_truncation, reason = "whether it fits is the question")]
+    let single = value as f32;
+    let limit = if real { f64::INFINITY } else { MAX_COUNT };
+    // Without early exit, so that loops over it vectorise; NaN fails all comparisons.
+    (f32::MIN_POSITIVE..f32::INFINITY).contains(&single) & (value < limit)
 }
 
 impl Tally {
@@ -287,10 +322,8 @@ impl Tally {
 /// Whether the rows need no correction at all: the usual case, at memory speed.
 fn is_clean(block: &RowBlock, rows: &Range<usize>, n_columns: usize, real: bool) -> bool {
     let span = block.indptr[rows.start]..block.indptr[rows.end];
-    let limit = if real { f64::INFINITY } else { MAX_COUNT };
     let values = &block.values[span.clone()];
-    // Without early exit, so that the compiler vectorises; NaN fails both comparisons.
-    if !values.iter().fold(true, |clean, &value| clean & (value > 0.0) & (value < limit)) {
+    if !values.iter().fold(true, |clean, &value| clean & is_storable(value, real)) {
         return false;
     }
     let indices = &block.indices[span];

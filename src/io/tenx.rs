@@ -16,6 +16,9 @@ use crate::matrix::{Axis, Column, Major, RowBlock};
 const GENE_EXPRESSION: &str = "Gene Expression";
 const NEGATIVE_REMEDY: &str = "10x matrices hold counts; take the file of the counting tool";
 
+/// Bytes of `&#x10FFFF;`. Looking further for the end takes quadratic time in hostile names.
+const LONGEST_REFERENCE: usize = 10;
+
 type Lines = Vec<(String, String)>;
 
 /// A 10x matrix: one group of the file, or several merged ones.
@@ -246,7 +249,8 @@ fn decode_references(text: &str) -> Cow<'_, str> {
     while let Some(begin) = rest.find("&#") {
         decoded.push_str(&rest[..begin]);
         rest = &rest[begin..];
-        let reference = rest.find(';').and_then(|end| {
+        let end = rest.bytes().take(LONGEST_REFERENCE).position(|byte| byte == b';');
+        let reference = end.and_then(|end| {
             let digits = &rest[2..end];
             let code = match digits.strip_prefix(['x', 'X']) {
                 Some(hex) => u32::from_str_radix(hex, 16),
@@ -475,6 +479,16 @@ mod tests {
         assert_eq!(decode_references("&#x3B2;-actin &#946;"), "β-actin β");
         assert_eq!(decode_references("A&#;B&#12"), "A&#;B&#12");
         assert_eq!(decode_references("A & B"), "A & B");
+        assert_eq!(decode_references("&#x10FFFF;&#1114111;"), "\u{10ffff}\u{10ffff}");
+        assert_eq!(decode_references("&#ααααα;&#αααα"), "&#ααααα;&#αααα");
+    }
+
+    #[test]
+    fn references_without_end_take_linear_time() {
+        let text = "&#".repeat(1 << 20);
+        assert_eq!(decode_references(&text), text);
+        let text = text + ";";
+        assert_eq!(decode_references(&text), text);
     }
 
     #[test]
