@@ -107,8 +107,21 @@ fn hidden_entries_come_back() {
     let place = Workplace::new();
     write_tenx(&place.path("in.h5"), &rows, GENES);
     place.succeed(&[
-        "train", "--h5", "in.h5", "--hidden", "64,16", "--batch-size", "64", "--lr", "3e-3", "--epochs", "300",
-        "--patience", "300", "--impute", "out.h5ad",
+        "train",
+        "--h5",
+        "in.h5",
+        "--hidden",
+        "64,16",
+        "--batch-size",
+        "64",
+        "--lr",
+        "3e-3",
+        "--epochs",
+        "300",
+        "--patience",
+        "300",
+        "--impute",
+        "out.h5ad",
     ]);
     let imputed = late(&place, "out.h5ad");
     let scaled = |cell, gene| (level(cell, gene) + 1.0_f64).log10();
