@@ -25,12 +25,8 @@ pub struct Pending {
 pub fn prepare<T>(path: &Path, force: bool, write: impl FnOnce(&Path) -> Result<T>) -> Result<(Pending, T)> {
     refuse_existing(path, force)?;
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let temporary = tempfile::Builder::new()
-        .prefix(&format!(".{name}."))
-        .suffix(SUFFIX)
-        .permissions(Permissions::from_mode(0o666)) // the umask applies, as for any new file
-        .tempfile_in(parent(path))
-        .map_err(|e| Error::io(path, "create", e))?;
+    let temporary =
+        create_temporary(parent(path), &format!(".{name}.")).map_err(|e| Error::io(path, "create", e))?;
     let permissions = temporary.as_file().metadata().map_err(|e| Error::io(path, "create", e))?.permissions();
     let result = write(temporary.path()).map_err(|e| e.renamed(temporary.path(), path))?;
     // A writer may have put a file of its own in the temporary's place.
@@ -55,6 +51,33 @@ impl Pending {
         let dir = parent(&path);
         File::open(dir).and_then(|f| f.sync_all()).map_err(|e| Error::io(dir, "sync the directory", e))
     }
+}
+
+/// Creates a file in `dir` whose name begins with `prefix` and that is removed when dropped; before that, removes
+/// what runs that were killed have left behind under that prefix.
+///
+/// The file stays locked while it is open, which tells it from one that nobody writes any more. Where locks do
+/// not work, nothing is taken for abandoned.
+///
+/// # Errors
+/// When it cannot be created.
+pub fn create_temporary(dir: &Path, prefix: &str) -> std::io::Result<tempfile::NamedTempFile> {
+    for entry in std::fs::read_dir(dir)?.flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let is_ours = name.starts_with(prefix) && name.ends_with(SUFFIX);
+        if is_ours && File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok()) {
+            // Another run may have been faster.
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+    let temporary = tempfile::Builder::new()
+        .prefix(prefix)
+        .suffix(SUFFIX)
+        .permissions(Permissions::from_mode(0o666)) // the umask applies, as for any new file
+        .tempfile_in(dir)?;
+    let _ = temporary.as_file().try_lock();
+    Ok(temporary)
 }
 
 /// [`prepare`] and [`Pending::publish`]: on any error the temporary file is removed and whatever stands at
@@ -164,6 +187,19 @@ mod tests {
         assert!(failed.is_err());
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "old");
         assert_eq!(names(dir.path()), ["out"]);
+    }
+
+    #[test]
+    fn what_killed_runs_left_behind_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("out");
+        let (abandoned, foreign) = (dir.path().join(".out.Xy12.tmp"), dir.path().join(".other.Xy12.tmp"));
+        std::fs::write(&abandoned, "half").unwrap();
+        std::fs::write(&foreign, "half").unwrap();
+        let in_use = create_temporary(dir.path(), ".out.").unwrap();
+        assert!(!abandoned.exists() && foreign.exists());
+        write_atomically(&path, false, |_| Ok(())).unwrap();
+        assert!(in_use.path().exists(), "a file that another run writes was removed");
     }
 
     #[test]

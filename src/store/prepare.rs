@@ -2,16 +2,17 @@
 
 use std::path::Path;
 
-use tempfile::TempPath;
+use tempfile::NamedTempFile;
 
 use super::open::Store;
 use super::transpose::transpose;
 use super::write::{Summary, unpack};
+use crate::atomic::create_temporary;
 use crate::error::{Error, Result};
 use crate::io::{Source, Tally};
 use crate::matrix::Major;
 
-/// Temporary stores carry this prefix, so that what a killed run left behind can be recognised.
+/// Names of temporary stores begin with this.
 const TEMPORARY_PREFIX: &str = ".late-fast-store-";
 
 /// The stores made from one source.
@@ -50,15 +51,15 @@ pub fn prepare(
     let native = match source.in_place() {
         Some(place) if clean => Store::map(&place, source.major(), n_cols, summary)?,
         _ => {
-            let path = temporary(cache_dir)?;
-            let place = unpack(source, &summary, &path, &|n| progress("unpacking", n))?;
+            let file = temporary(cache_dir)?;
+            let place = unpack(source, &summary, file.path(), &|n| progress("unpacking", n))?;
             Store::map(&place, source.major(), n_cols, summary)?
         }
     };
     let transposed = if wanted.contains(&native.major().other()) {
-        let path = temporary(cache_dir)?;
+        let file = temporary(cache_dir)?;
         let place =
-            transpose(&native, source.cells(), source.genes(), &path, &|n| progress("transposing", n))?;
+            transpose(&native, source.cells(), source.genes(), file.path(), &|n| progress("transposing", n))?;
         Some(Store::map(&place, native.major().other(), native.n_rows(), native.summary().transposed())?)
     } else {
         None
@@ -66,11 +67,8 @@ pub fn prepare(
     Ok(Prepared { native, transposed })
 }
 
-fn temporary(dir: &Path) -> Result<TempPath> {
-    tempfile::Builder::new()
-        .prefix(TEMPORARY_PREFIX)
-        .suffix(".tmp")
-        .tempfile_in(dir)
-        .map(tempfile::NamedTempFile::into_temp_path)
+/// An open, hence locked, file: other runs leave it alone.
+fn temporary(dir: &Path) -> Result<NamedTempFile> {
+    create_temporary(dir, TEMPORARY_PREFIX)
         .map_err(|e| Error::io(dir, "create a temporary file for the matrix store", e))
 }
