@@ -1,9 +1,10 @@
 //! Opening the input and saying what it is, for every command that reads a matrix.
 
+use std::cell::RefCell;
 use std::path::Path;
 
 use super::args::MatrixArgs;
-use super::report::Reporter;
+use super::report::{Reporter, Step};
 use crate::budget;
 use crate::error::{Error, Result};
 use crate::io::{self, ReadOptions, Source};
@@ -81,12 +82,11 @@ impl Input {
         reporter: &Reporter,
     ) -> Result<(Box<dyn Source>, Prepared)> {
         let nnz = self.summary.tally.nnz;
-        let mut current: Option<(&'static str, super::report::Step)> = None;
-        let current = std::cell::RefCell::new(&mut current);
+        let current: RefCell<Option<(&'static str, Step)>> = RefCell::new(None);
         let prepared = store::prepare(self.source.as_ref(), self.summary, wanted, cache_dir, &|name, n| {
             let mut current = current.borrow_mut();
             if current.as_ref().is_none_or(|(now, _)| *now != name) {
-                **current = Some((name, reporter.step(name, nnz, "entries")));
+                *current = Some((name, reporter.step(name, nnz, "entries")));
             }
             if let Some((_, step)) = current.as_ref() {
                 step.advance(n);

@@ -98,24 +98,9 @@ impl Store {
         if self.major == Major::Cells { self.n_rows } else { self.n_cols }
     }
 
-    /// The number of genes.
-    pub fn n_genes(&self) -> usize {
-        if self.major == Major::Genes { self.n_rows } else { self.n_cols }
-    }
-
     /// What is known of the entries.
     pub fn summary(&self) -> &Summary {
         &self.summary
-    }
-
-    /// Bytes of the three arrays on disk.
-    pub fn array_bytes(&self) -> u64 {
-        [self.indptr, self.indices, self.data].iter().map(|a| a.len * a.dtype.size() as u64).sum()
-    }
-
-    /// The element type of the entries.
-    pub fn data_dtype(&self) -> Dtype {
-        self.data.dtype
     }
 
     /// The entries of row `row`, as a range of entry numbers.
@@ -129,11 +114,6 @@ impl Store {
             return Err(Error::changed(&self.path, format!("row {row}")));
         }
         Ok(to_usize(begin)..to_usize(end))
-    }
-
-    /// The number of entries of row `row`.
-    pub fn row_nnz(&self, row: usize) -> Result<usize> {
-        self.row_span(row).map(|span| span.len())
     }
 
     /// Appends the entries of row `row` to `out`. Every index is below [`Store::n_cols`].

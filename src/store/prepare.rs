@@ -38,7 +38,7 @@ type Progress<'a> = &'a dyn Fn(&'static str, u64);
 /// frees them when the run ends, however it ends.
 ///
 /// # Errors
-/// When the source has no entry, or was changed, or the stores cannot be written.
+/// When the source was changed, or the stores cannot be written.
 pub fn prepare(
     source: &dyn Source,
     summary: Summary,
