@@ -189,7 +189,8 @@ fn describe_plan(plan: &Plan, config: &TrainConfig, input: &Input, isa: Isa, bud
         "plan: {nnz} observed entries ({density:.2}% of {n_cells} cells x {n_genes} genes)\n\
          \x20     {} as features: {} ({} parameters{})\n\
          \x20     {} {} in {} minibatches of {} an epoch, at most {} epochs, {} threads, {isa} kernels\n\
-         \x20     memory {} of {budget}: weights {}, optimiser {}, minibatches {}, rest {}; mapped matrix {}",
+         \x20     memory {} of {budget}: weights {}, optimiser {}, minibatches {} (before that, blocks of the input {}), \
+         rest {}; mapped matrix {}",
         config.features_name(),
         plan.architecture.describe(),
         plan.n_parameters,
@@ -204,6 +205,7 @@ fn describe_plan(plan: &Plan, config: &TrainConfig, input: &Input, isa: Isa, bud
         human_bytes(plan.weight_bytes),
         human_bytes(plan.optimiser_bytes),
         human_bytes(plan.minibatch_bytes),
+        human_bytes(plan.block_bytes),
         human_bytes(plan.fixed_bytes),
         human_bytes(plan.store_bytes),
     )

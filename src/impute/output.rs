@@ -237,7 +237,9 @@ fn write_counts(file: &File, path: &Path, store: &Store, genes: &[u32]) -> Resul
 /// `uns/late_fast`: what these values are and where they come from.
 fn write_record(file: &File, model: &ModelFile, options: &ImputeOptions, finish: Finish) -> Result<()> {
     let info = &model.info;
-    let config = serde_json::to_string(&info.config).unwrap_or_default();
+    let config = serde_json::to_string(&info.config).map_err(|e| {
+        Error::io(Path::new(&file.filename()), "write the settings", std::io::Error::other(e))
+    })?;
     let policy = clap::ValueEnum::to_possible_value(&options.policy);
     let record = h5ad::create_dict(&h5ad::create_dict(file, "uns")?, "late_fast")?;
     for (name, text) in [
@@ -253,8 +255,8 @@ fn write_record(file: &File, model: &ModelFile, options: &ImputeOptions, finish:
     ] {
         h5ad::write_string_scalar(&record, name, text)?;
     }
-    h5ad::write_number_scalar(&record, "seed", i64::try_from(info.config.seed).unwrap_or(i64::MAX))?;
-    h5ad::write_number_scalar(&record, "best_epoch", i64::try_from(info.best_epoch).unwrap_or(i64::MAX))?;
+    h5ad::write_number_scalar(&record, "seed", info.config.seed)?;
+    h5ad::write_number_scalar(&record, "best_epoch", info.best_epoch)?;
     h5ad::write_number_scalar(&record, "best_validation_loss", info.best_validation_loss)
 }
 
