@@ -7,7 +7,8 @@ use std::sync::OnceLock;
 /// Name of the environment variable that forces an [`Isa`].
 pub const ISA_VARIABLE: &str = "LATE_FAST_ISA";
 
-/// An instruction set that every operation has a kernel for.
+/// An instruction set. An operation without a kernel for one runs its best kernel below it: the f32 operations
+/// under [`Isa::Amx`] are those of [`Isa::Avx512`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Isa {
     /// Plain loops with f64 sums: the oracle of the tests.
@@ -18,6 +19,8 @@ pub enum Isa {
     Avx2,
     /// AVX-512F.
     Avx512,
+    /// AMX tiles with bf16 factors beside AVX-512 (F, BW, VL), where the operating system grants the tiles.
+    Amx,
 }
 
 /// Why [`Isa::chosen`] failed.
@@ -31,7 +34,7 @@ pub enum IsaError {
 
 impl Isa {
     /// Every instruction set, slowest first.
-    pub const ALL: [Self; 4] = [Self::Reference, Self::Portable, Self::Avx2, Self::Avx512];
+    pub const ALL: [Self; 5] = [Self::Reference, Self::Portable, Self::Avx2, Self::Avx512, Self::Amx];
 
     /// The fastest one this CPU has.
     #[must_use]
@@ -44,7 +47,7 @@ impl Isa {
         Self::ALL.into_iter().filter(|isa| isa.is_available())
     }
 
-    /// Whether this CPU (and build) can run it.
+    /// Whether this CPU (and build) can run it. The first question about [`Isa::Amx`] asks Linux for the tiles.
     #[must_use]
     pub fn is_available(self) -> bool {
         match self {
@@ -53,8 +56,10 @@ impl Isa {
             Self::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
             #[cfg(target_arch = "x86_64")]
             Self::Avx512 => is_x86_feature_detected!("avx512f"),
+            #[cfg(target_arch = "x86_64")]
+            Self::Amx => crate::amx::is_usable(),
             #[cfg(not(target_arch = "x86_64"))]
-            Self::Avx2 | Self::Avx512 => false,
+            Self::Avx2 | Self::Avx512 | Self::Amx => false,
         }
     }
 
@@ -81,6 +86,7 @@ impl Isa {
             Self::Portable => "portable",
             Self::Avx2 => "avx2",
             Self::Avx512 => "avx512",
+            Self::Amx => "amx",
         }
     }
 }
@@ -172,13 +178,16 @@ mod tests {
         let error = Isa::from_variable(Some("sse9".into())).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "LATE_FAST_ISA: unknown instruction set \"sse9\", expected one of reference portable avx2 avx512"
+            "LATE_FAST_ISA: unknown instruction set \"sse9\", expected one of reference portable avx2 avx512 amx"
         );
     }
 
     #[test]
     fn detection_prefers_the_fastest() {
         assert_eq!(Isa::detect(), Isa::available().max().unwrap());
+        // What `select` relies on when it falls back: there is no gap below.
+        let best = Isa::ALL.iter().position(|&isa| isa == Isa::detect()).unwrap();
+        assert!(Isa::ALL[..=best].iter().all(|isa| isa.is_available()));
     }
 
     #[test]

@@ -15,7 +15,7 @@ mod sealed {
 pub(crate) trait Lanes: Copy + sealed::Sealed {
     /// Number of lanes.
     const WIDTH: usize;
-    /// As many u32, for the dropout hash.
+    /// As many u32, for the dropout hash and for pairs of bf16.
     type Words: Copy;
 
     unsafe fn splat(x: f32) -> Self;
@@ -45,6 +45,14 @@ pub(crate) trait Lanes: Copy + sealed::Sealed {
     unsafe fn word_mul(a: Self::Words, b: Self::Words) -> Self::Words;
     unsafe fn word_xor(a: Self::Words, b: Self::Words) -> Self::Words;
     unsafe fn word_shift_right(a: Self::Words, bits: u32) -> Self::Words;
+    unsafe fn word_shift_left(a: Self::Words, bits: u32) -> Self::Words;
+    unsafe fn word_and(a: Self::Words, b: Self::Words) -> Self::Words;
+    unsafe fn word_or(a: Self::Words, b: Self::Words) -> Self::Words;
+    unsafe fn word_load(p: *const u32) -> Self::Words;
+    unsafe fn word_store(a: Self::Words, p: *mut u32);
+    /// The representation of every lane.
+    unsafe fn to_bits(self) -> Self::Words;
+    unsafe fn from_bits(a: Self::Words) -> Self;
     /// `self` in the lanes where `words < limit`, else 0; both are below 2³¹.
     unsafe fn where_below(self, words: Self::Words, limit: u32) -> Self;
 }
@@ -183,6 +191,36 @@ impl Lanes for Array {
         a.map(|x| x >> bits)
     }
     #[inline(always)]
+    unsafe fn word_shift_left(a: [u32; 8], bits: u32) -> [u32; 8] {
+        a.map(|x| x << bits)
+    }
+    #[inline(always)]
+    unsafe fn word_and(a: [u32; 8], b: [u32; 8]) -> [u32; 8] {
+        zip_words(a, b, |x, y| x & y)
+    }
+    #[inline(always)]
+    unsafe fn word_or(a: [u32; 8], b: [u32; 8]) -> [u32; 8] {
+        zip_words(a, b, |x, y| x | y)
+    }
+    #[inline(always)]
+    unsafe fn word_load(p: *const u32) -> [u32; 8] {
+        // SAFETY: valid for eight words.
+        unsafe { p.cast::<[u32; 8]>().read_unaligned() }
+    }
+    #[inline(always)]
+    unsafe fn word_store(a: [u32; 8], p: *mut u32) {
+        // SAFETY: valid for eight words.
+        unsafe { p.cast::<[u32; 8]>().write_unaligned(a) }
+    }
+    #[inline(always)]
+    unsafe fn to_bits(self) -> [u32; 8] {
+        self.0.map(f32::to_bits)
+    }
+    #[inline(always)]
+    unsafe fn from_bits(a: [u32; 8]) -> Self {
+        Self(a.map(f32::from_bits))
+    }
+    #[inline(always)]
     unsafe fn where_below(self, words: [u32; 8], limit: u32) -> Self {
         let mut out = self;
         for (x, word) in out.0.iter_mut().zip(words) {
@@ -223,6 +261,12 @@ mod tests {
             let words = V::word_mul(V::word_add(V::word_index(), V::words(3)), V::words(0x9e37_79b9));
             let words = V::word_shift_right(V::word_xor(words, V::words(0x5555_5555)), 8);
             keep(x.where_below(words, 1 << 23));
+            let low = V::word_shift_left(words, 16);
+            keep(V::from_bits(V::word_and(low, y.to_bits())));
+            keep(V::from_bits(V::word_or(low, V::word_load(b.as_ptr().cast()))));
+            let mut stored = [0_u32; 16];
+            V::word_store(low, stored.as_mut_ptr());
+            out.extend(&stored[..8]);
             let mut head = [9.0_f32; 16];
             x.store_head(head.as_mut_ptr(), 3);
             out.extend(head[..8].iter().map(|x| x.to_bits()));

@@ -27,6 +27,8 @@ extern crate openblas_src as _;
 mod table;
 pub mod activation;
 pub mod adam;
+#[cfg(target_arch = "x86_64")]
+mod amx;
 mod blocks;
 pub mod decoder;
 mod dense;
@@ -35,6 +37,7 @@ pub mod encoder;
 pub mod gemm;
 mod isa;
 mod lanes;
+pub mod paired;
 pub mod sddmm;
 pub mod spmm;
 #[cfg(any(test, feature = "testing"))]

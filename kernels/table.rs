@@ -28,14 +28,15 @@ impl<F: Copy> Kernel<F> {
     }
 }
 
-/// The kernel of `isa`.
+/// The kernel of `isa`, or the best of those below it: not every operation has one of its own for each.
 ///
 /// # Panics
-/// If this CPU cannot run it, so that what is returned is always safe to run as far as the CPU goes.
+/// If this CPU cannot run `isa`, so that what is returned is always safe to run as far as the CPU goes: who has
+/// an instruction set has those below it.
 pub(crate) fn select<F: Copy>(table: &[Kernel<F>], isa: Isa) -> F {
     assert!(isa.is_available(), "this CPU cannot run {isa} kernels");
-    let kernel = table.iter().find(|kernel| kernel.isa == isa);
-    kernel.unwrap_or_else(|| panic!("no {isa} kernel in the table")).run
+    let kernel = table.iter().filter(|kernel| kernel.isa <= isa).max_by_key(|kernel| kernel.isa);
+    kernel.unwrap_or_else(|| panic!("no kernel for {isa} or below in the table")).run
 }
 
 /// `rows × cols`, the length of a matrix.
@@ -91,4 +92,23 @@ macro_rules! kernels {
             unsafe { generic::$op::<$crate::lanes::Avx512, 25>($($arg),*) }
         }
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_operation_without_a_kernel_for_an_isa_runs_its_best_below() {
+        let table = [Kernel::new(Isa::Portable, "portable", 1), Kernel::new(Isa::Reference, "reference", 0)];
+        for isa in Isa::available() {
+            assert_eq!(select(&table, isa), i32::from(isa != Isa::Reference), "{isa}");
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "no kernel for reference or below")]
+    fn a_kernel_above_is_never_taken() {
+        let _ = select(&[Kernel::new(Isa::Portable, "portable", 1)], Isa::Reference);
+    }
 }

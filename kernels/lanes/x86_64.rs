@@ -168,6 +168,40 @@ impl Lanes for Sse2 {
         a.map(|x| x >> bits)
     }
     #[inline(always)]
+    unsafe fn word_shift_left(a: [u32; 8], bits: u32) -> [u32; 8] {
+        a.map(|x| x << bits)
+    }
+    #[inline(always)]
+    unsafe fn word_and(a: [u32; 8], b: [u32; 8]) -> [u32; 8] {
+        zip_words(a, b, |x, y| x & y)
+    }
+    #[inline(always)]
+    unsafe fn word_or(a: [u32; 8], b: [u32; 8]) -> [u32; 8] {
+        zip_words(a, b, |x, y| x | y)
+    }
+    #[inline(always)]
+    unsafe fn word_load(p: *const u32) -> [u32; 8] {
+        // SAFETY: valid for eight words.
+        unsafe { p.cast::<[u32; 8]>().read_unaligned() }
+    }
+    #[inline(always)]
+    unsafe fn word_store(a: [u32; 8], p: *mut u32) {
+        // SAFETY: valid for eight words.
+        unsafe { p.cast::<[u32; 8]>().write_unaligned(a) }
+    }
+    #[inline(always)]
+    unsafe fn to_bits(self) -> [u32; 8] {
+        let mut bits = [0; 8];
+        // SAFETY: `bits` has eight words; every x86-64 has SSE2.
+        unsafe { self.store(bits.as_mut_ptr().cast()) };
+        bits
+    }
+    #[inline(always)]
+    unsafe fn from_bits(a: [u32; 8]) -> Self {
+        // SAFETY: `a` has eight words; every x86-64 has SSE2.
+        unsafe { Self::load(a.as_ptr().cast()) }
+    }
+    #[inline(always)]
     unsafe fn where_below(self, words: [u32; 8], limit: u32) -> Self {
         let lanes = words.map(|word| f32::from_bits(if word < limit { u32::MAX } else { 0 }));
         // SAFETY: `lanes` has eight values; every x86-64 has SSE2.
@@ -195,6 +229,19 @@ impl Lanes for Avx2 {
         fn word_shift_right(a: __m256i, bits: u32) -> __m256i {
             _mm256_srl_epi32(a, _mm_cvtsi32_si128(bits.cast_signed()))
         }
+        fn word_shift_left(a: __m256i, bits: u32) -> __m256i {
+            _mm256_sll_epi32(a, _mm_cvtsi32_si128(bits.cast_signed()))
+        }
+        fn word_and(a: __m256i, b: __m256i) -> __m256i { _mm256_and_si256(a, b) }
+        fn word_or(a: __m256i, b: __m256i) -> __m256i { _mm256_or_si256(a, b) }
+        fn word_load(p: *const u32) -> __m256i { _mm256_loadu_si256(p.cast()) }
+        fn word_store(a: __m256i, p: *mut u32) -> () { _mm256_storeu_si256(p.cast(), a) }
+        fn from_bits(a: __m256i) -> Self { Self(_mm256_castsi256_ps(a)) }
+    }
+    #[inline(always)]
+    unsafe fn to_bits(self) -> __m256i {
+        // SAFETY: of the trait.
+        unsafe { _mm256_castps_si256(self.0) }
     }
     #[inline(always)]
     unsafe fn store(self, p: *mut f32) {
@@ -282,6 +329,19 @@ impl Lanes for Avx512 {
         fn word_shift_right(a: __m512i, bits: u32) -> __m512i {
             _mm512_srl_epi32(a, _mm_cvtsi32_si128(bits.cast_signed()))
         }
+        fn word_shift_left(a: __m512i, bits: u32) -> __m512i {
+            _mm512_sll_epi32(a, _mm_cvtsi32_si128(bits.cast_signed()))
+        }
+        fn word_and(a: __m512i, b: __m512i) -> __m512i { _mm512_and_si512(a, b) }
+        fn word_or(a: __m512i, b: __m512i) -> __m512i { _mm512_or_si512(a, b) }
+        fn word_load(p: *const u32) -> __m512i { _mm512_loadu_si512(p.cast()) }
+        fn word_store(a: __m512i, p: *mut u32) -> () { _mm512_storeu_si512(p.cast(), a) }
+        fn from_bits(a: __m512i) -> Self { Self(_mm512_castsi512_ps(a)) }
+    }
+    #[inline(always)]
+    unsafe fn to_bits(self) -> __m512i {
+        // SAFETY: of the trait.
+        unsafe { _mm512_castps_si512(self.0) }
     }
     #[inline(always)]
     unsafe fn store(self, p: *mut f32) {
