@@ -24,19 +24,25 @@ pub fn row_key(seed: u64, stream: u32, epoch: u64, sample: u64) -> u64 {
 #[must_use]
 #[inline]
 pub fn kept(key: u64, unit: u32, keep: f32) -> bool {
+    hash(key, unit) >> (32 - BITS) < limit(keep)
+}
+
+/// 32 random bits of a unit.
+#[inline]
+fn hash(key: u64, unit: u32) -> u32 {
     let (low, high) = halves(key);
     let mut word = unit.wrapping_mul(UNIT_STEP).wrapping_add(low);
     word = (word ^ (word >> 16)).wrapping_mul(FIRST_FACTOR) ^ high;
     word = (word ^ (word >> 15)).wrapping_mul(SECOND_FACTOR);
-    (word ^ (word >> 16)) >> (32 - BITS) < limit(keep)
+    word ^ (word >> 16)
 }
 
-/// Zeroes the lanes of units `unit..` that do not survive; the same decisions as [`kept`].
+/// [`hash`] of units `unit..`.
 ///
 /// # Safety
 /// The CPU has the instruction set of `V`.
 #[inline(always)]
-pub(crate) unsafe fn where_kept<V: Lanes>(x: V, key: u64, unit: u32, limit: u32) -> V {
+unsafe fn hashes<V: Lanes>(key: u64, unit: u32) -> V::Words {
     let (low, high) = halves(key);
     // SAFETY: passed on.
     unsafe {
@@ -46,9 +52,39 @@ pub(crate) unsafe fn where_kept<V: Lanes>(x: V, key: u64, unit: u32, limit: u32)
         let word = V::word_xor(V::word_mul(word, V::words(FIRST_FACTOR)), V::words(high));
         let word = V::word_xor(word, V::word_shift_right(word, 15));
         let word = V::word_mul(word, V::words(SECOND_FACTOR));
-        let word = V::word_xor(word, V::word_shift_right(word, 16));
-        x.where_below(V::word_shift_right(word, 32 - BITS), limit)
+        V::word_xor(word, V::word_shift_right(word, 16))
     }
+}
+
+/// Zeroes the lanes of units `unit..` that do not survive; the same decisions as [`kept`].
+///
+/// # Safety
+/// The CPU has the instruction set of `V`.
+#[inline(always)]
+pub(crate) unsafe fn where_kept<V: Lanes>(x: V, key: u64, unit: u32, limit: u32) -> V {
+    // SAFETY: passed on.
+    unsafe { x.where_below(V::word_shift_right(hashes::<V>(key, unit), 32 - BITS), limit) }
+}
+
+/// Two times 32 random bits for each of the units `unit..`, for stochastic rounding.
+///
+/// # Safety
+/// The CPU has the instruction set of `V`.
+#[inline(always)]
+pub(crate) unsafe fn noise<V: Lanes>(key: u64, unit: u32) -> [V::Words; 2] {
+    // SAFETY: passed on.
+    unsafe {
+        let first = hashes::<V>(key, unit);
+        let second = V::word_mul(first, V::words(FIRST_FACTOR));
+        [first, V::word_xor(second, V::word_shift_right(second, 15))]
+    }
+}
+
+/// [`noise`] of one unit.
+pub(crate) fn scalar_noise(key: u64, unit: u32) -> [u32; 2] {
+    let first = hash(key, unit);
+    let second = first.wrapping_mul(FIRST_FACTOR);
+    [first, second ^ (second >> 15)]
 }
 
 /// `keep` as a share of 2²⁴; a unit survives when its hash is below.
@@ -71,7 +107,7 @@ fn halves(key: u64) -> (u32, u32) {
 }
 
 /// The finaliser of splitmix64.
-fn mix(mut x: u64) -> u64 {
+pub(crate) fn mix(mut x: u64) -> u64 {
     x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     x ^ (x >> 31)

@@ -15,6 +15,8 @@ mod sealed {
 pub(crate) trait Lanes: Copy + sealed::Sealed {
     /// Number of lanes.
     const WIDTH: usize;
+    /// Vectors in a group of 32 values.
+    const PER_GROUP: usize = crate::paired::GROUP / Self::WIDTH;
     /// As many u32, for the dropout hash and for pairs of bf16.
     type Words: Copy;
 

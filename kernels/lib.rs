@@ -9,13 +9,13 @@
 //! that one feature is one row. Arguments come as outputs, inputs, sizes.
 //!
 //! ```
-//! use late_fast_kernels::{CsrView, Isa, spmm::spmm};
+//! use late_fast_kernels::{CsrView, F32, Isa, spmm::spmm};
 //!
 //! // Two samples, three features: [[0, 2, 0], [1, 0, 3]].
 //! let x = CsrView::new(&[0, 1, 3], &[1, 0, 2], &[2.0, 1.0, 3.0], 2, 3)?;
 //! let w = [1.0, 10.0, 2.0, 20.0, 3.0, 30.0]; // 3 × 2
 //! let mut out = [0.0; 4];
-//! spmm(Isa::detect(), &mut out, x, &w, 2);
+//! spmm::<F32>(Isa::detect(), &mut out, x, &w, 2);
 //! assert_eq!(out, [4.0, 40.0, 10.0, 100.0]);
 //! # Ok::<(), late_fast_kernels::ViewError>(())
 //! ```
@@ -37,9 +37,11 @@ pub mod encoder;
 pub mod gemm;
 mod isa;
 mod lanes;
+mod layer;
 pub mod paired;
 pub mod sddmm;
 pub mod spmm;
+mod storage;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod view;
@@ -47,5 +49,7 @@ mod view;
 pub use adam::Adam;
 pub use dense::{DenseView, DenseViewMut};
 pub use isa::{ISA_VARIABLE, Isa, IsaError, flush_denormals};
+pub use layer::{WideLayerMut, WideWeightsMut};
+pub use storage::{Bf16, F32, Storage};
 pub use table::Kernel;
 pub use view::{CsrView, ViewError};

@@ -48,9 +48,13 @@ pub(crate) fn size(rows: usize, cols: usize) -> usize {
     rows.checked_mul(cols).unwrap_or_else(|| panic!("{rows} × {cols} overflows"))
 }
 
+/// Groups of 32 values per register block: 26 of 32 zmm, 12 of 16 ymm, 8 of 16 xmm. Thirteen because the default
+/// hidden widths 800 and 400 are a block of 13 and one of 12, and one of 12.
+pub(crate) const AVX512_BLOCK: usize = 13;
+pub(crate) const AVX2_BLOCK: usize = 3;
+pub(crate) const PORTABLE_BLOCK: usize = 1;
+
 /// Instantiates `generic::<op>` for every instruction set and lists the results beside the reference.
-/// The numbers are accumulators per register block: 25 of 32 zmm, 12 of 16 ymm, 4 pairs of 16 xmm. Twenty-five
-/// because the default hidden widths 800 and 400 are two blocks and one.
 macro_rules! kernels {
     ($reference:ident $portable:ident $avx2:ident $avx512:ident = $op:ident
      ($($arg:ident: $type:ty),* $(,)?) $(-> $result:ty)?) => {
@@ -58,20 +62,74 @@ macro_rules! kernels {
         pub type Run = unsafe fn($($type),*) $(-> $result)?;
 
         /// Every kernel of this operation.
-        pub static KERNELS: &[$crate::Kernel<Run>] = &[
-            $crate::Kernel::new($crate::Isa::Reference, stringify!($reference), reference::$reference),
+        pub static KERNELS: &[$crate::Kernel<Run>] = {
+            instances! {
+                $portable $avx2 $avx512 = generic::$op[]($($arg: $type),*) $(-> $result)?
+            }
+            table!(reference::$reference; $reference $portable $avx2 $avx512)
+        };
+    };
+}
+
+/// As [`kernels!`], for both [`Storage`](crate::Storage)s of the wide layers; types may name it as `S`.
+macro_rules! kernels_by_storage {
+    ($f32:tt $bf16:tt = $op:ident ($($arg:ident: $type:ty),* $(,)?) $(-> $result:ty)?) => {
+        /// Signature shared by the kernels of this operation for a storage.
+        pub type Run<S> = unsafe fn($($type),*) $(-> $result)?;
+
+        /// Storages that this operation has kernels for.
+        pub trait Kernels: $crate::Storage {
+            /// Every kernel of this operation for this storage.
+            fn kernels() -> &'static [$crate::Kernel<Run<Self>>];
+        }
+
+        kernels_of_storage!(F32 $f32 = $op ($($arg: $type),*) $(-> $result)?);
+        kernels_of_storage!(Bf16 $bf16 = $op ($($arg: $type),*) $(-> $result)?);
+    };
+}
+
+/// One storage of [`kernels_by_storage!`].
+macro_rules! kernels_of_storage {
+    ($storage:ident [$reference:ident $portable:ident $avx2:ident $avx512:ident] = $op:ident
+     ($($arg:ident: $type:ty),*) $(-> $result:ty)?) => {
+        impl Kernels for $crate::$storage {
+            fn kernels() -> &'static [$crate::Kernel<Run<Self>>] {
+                type S = $crate::$storage;
+                instances! {
+                    $portable $avx2 $avx512 = generic::$op[S,]($($arg: $type),*) $(-> $result)?
+                }
+                static TABLE: &[$crate::Kernel<Run<S>>] =
+                    table!(reference::$op::<S>; $reference $portable $avx2 $avx512);
+                TABLE
+            }
+        }
+    };
+}
+
+/// The rows of a table.
+macro_rules! table {
+    ($run:expr; $reference:ident $portable:ident $avx2:ident $avx512:ident) => {
+        &[
+            $crate::Kernel::new($crate::Isa::Reference, stringify!($reference), $run),
             $crate::Kernel::new($crate::Isa::Portable, stringify!($portable), $portable),
             #[cfg(target_arch = "x86_64")]
             $crate::Kernel::new($crate::Isa::Avx2, stringify!($avx2), $avx2),
             #[cfg(target_arch = "x86_64")]
             $crate::Kernel::new($crate::Isa::Avx512, stringify!($avx512), $avx512),
-        ];
+        ]
+    };
+}
 
+/// One generic body compiled for each instruction set; `[S,]` comes before its lanes and block.
+macro_rules! instances {
+    ($portable:ident $avx2:ident $avx512:ident = generic::$op:ident[$($storage:tt)*]
+     ($($arg:ident: $type:ty),* $(,)?) $(-> $result:ty)?) => {
         /// # Safety
         /// The lengths are those asserted by the safe entry.
         unsafe fn $portable($($arg: $type),*) $(-> $result)? {
+            use $crate::table::PORTABLE_BLOCK;
             // SAFETY: the caller vouches for the lengths; portable lanes need nothing from the CPU.
-            unsafe { generic::$op::<$crate::lanes::Portable, 4>($($arg),*) }
+            unsafe { generic::$op::<$($storage)* $crate::lanes::Portable, PORTABLE_BLOCK>($($arg),*) }
         }
 
         /// # Safety
@@ -79,8 +137,9 @@ macro_rules! kernels {
         #[cfg(target_arch = "x86_64")]
         #[target_feature(enable = "avx2,fma")]
         unsafe fn $avx2($($arg: $type),*) $(-> $result)? {
+            use $crate::table::AVX2_BLOCK;
             // SAFETY: the caller vouches for the lengths, this function's features for the instructions.
-            unsafe { generic::$op::<$crate::lanes::Avx2, 12>($($arg),*) }
+            unsafe { generic::$op::<$($storage)* $crate::lanes::Avx2, AVX2_BLOCK>($($arg),*) }
         }
 
         /// # Safety
@@ -88,8 +147,9 @@ macro_rules! kernels {
         #[cfg(target_arch = "x86_64")]
         #[target_feature(enable = "avx512f")]
         unsafe fn $avx512($($arg: $type),*) $(-> $result)? {
+            use $crate::table::AVX512_BLOCK;
             // SAFETY: the caller vouches for the lengths, this function's features for the instructions.
-            unsafe { generic::$op::<$crate::lanes::Avx512, 25>($($arg),*) }
+            unsafe { generic::$op::<$($storage)* $crate::lanes::Avx512, AVX512_BLOCK>($($arg),*) }
         }
     };
 }

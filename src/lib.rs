@@ -18,6 +18,7 @@ pub mod matrix;
 pub mod minibatch;
 pub mod model;
 pub mod parallel;
+pub mod profile;
 pub mod store;
 pub mod train;
 

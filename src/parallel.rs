@@ -1,7 +1,7 @@
 //! Ranges of cells, genes or features are dealt to rayon's pool here, for everything that is computed.
 //! (The readers, whose results do not depend on the order of work, use rayon's iterators themselves.)
 //!
-//! Work is cut by the data, never by the number of threads, and results come back in order: that is
+//! Work is cut by the data, never by the number of threads, and results are put together in a fixed order: that is
 //! what makes a run's bits independent of `--threads`.
 
 use std::ops::Range;
@@ -46,6 +46,78 @@ pub fn n_threads() -> usize {
 /// Applies `work` to every task and returns the results in the order of the tasks.
 pub fn map<T: Send, R: Send>(tasks: Vec<T>, work: impl Fn(T) -> R + Sync + Send) -> Vec<R> {
     tasks.into_par_iter().map(work).collect()
+}
+
+/// What some consecutive tasks need, exclusively or not, and how it is cut.
+pub trait Divide: Sized + Send {
+    /// What belongs to the tasks before `task`, and the rest. Tasks keep their numbers.
+    fn divide(self, task: usize) -> (Self, Self);
+}
+
+/// Runs `work(task, its part)` for every task and adds up the results, always in the same order: that of a
+/// balanced tree over the tasks. Takes no memory, so it may be used in every step of training.
+pub fn sum<T: Divide, W>(tasks: Range<usize>, parts: T, work: &W) -> f64
+where
+    W: Fn(usize, T) -> f64 + Sync,
+{
+    match tasks.len() {
+        0 => 0.0,
+        1 => work(tasks.start, parts),
+        n => {
+            let middle = tasks.start + n / 2;
+            let (left, right) = parts.divide(middle);
+            let (left, right) = rayon::join(
+                || sum(tasks.start..middle, left, work),
+                || sum(middle..tasks.end, right, work),
+            );
+            left + right
+        }
+    }
+}
+
+/// [`sum`] of nothing.
+pub fn each<T: Divide>(tasks: Range<usize>, parts: T, work: &(impl Fn(usize, T) + Sync)) {
+    sum(tasks, parts, &|task, part| {
+        work(task, part);
+        0.0
+    });
+}
+
+/// Does both, at the same time if there is a thread to spare.
+pub fn both(a: impl FnOnce() + Send, b: impl FnOnce() + Send) {
+    rayon::join(a, b);
+}
+
+/// The rows of a row-major matrix that belong to some consecutive tasks.
+pub struct TaskRows<'a, T> {
+    /// The rows of the tasks in hand.
+    pub rows: &'a mut [T],
+    width: usize,
+    first_row: &'a (dyn Fn(usize) -> usize + Sync),
+    /// The first row in hand.
+    start: usize,
+}
+
+impl<'a, T> TaskRows<'a, T> {
+    /// All rows of a matrix of `width` columns, of which those of task t start at `first_row(t)`.
+    pub fn new(rows: &'a mut [T], width: usize, first_row: &'a (dyn Fn(usize) -> usize + Sync)) -> Self {
+        Self { rows, width, first_row, start: 0 }
+    }
+}
+
+impl<T: Send> Divide for TaskRows<'_, T> {
+    fn divide(self, task: usize) -> (Self, Self) {
+        let start = (self.first_row)(task);
+        let (rows, rest) = self.rows.split_at_mut((start - self.start) * self.width);
+        (Self { rows, ..self }, Self { rows: rest, start, ..self })
+    }
+}
+
+impl<A: Divide, B: Divide> Divide for (A, B) {
+    fn divide(self, task: usize) -> (Self, Self) {
+        let ((a, a_rest), (b, b_rest)) = (self.0.divide(task), self.1.divide(task));
+        ((a, b), (a_rest, b_rest))
+    }
 }
 
 /// Cuts `0..len` into tiles of `tile` (the last may be smaller).

@@ -32,8 +32,10 @@ mod reference {
 }
 
 mod generic {
+    use crate::F32;
     use crate::blocks::{RowBlock, over_row};
     use crate::lanes::Lanes;
+    use crate::storage::{Rows, store, store_head, zeros};
 
     struct Columns<'a> {
         out: *mut f32,
@@ -43,30 +45,36 @@ mod generic {
 
     impl<V: Lanes> RowBlock<V> for Columns<'_> {
         #[inline(always)]
-        unsafe fn block<const M: usize>(&mut self, at: usize) {
-            // SAFETY: `at + M * WIDTH <= k`, the length of every row.
+        unsafe fn block<const M: usize>(&mut self, group: usize) {
+            let mut sums = [zeros::<V>(); M];
+            // SAFETY: `M` groups lie within every row.
             unsafe {
-                let mut sums = [V::splat(0.0); M];
                 for row in self.a.chunks_exact(self.k) {
-                    for (i, sum) in sums.iter_mut().enumerate() {
-                        *sum = sum.add(V::load(row.as_ptr().add(at + i * V::WIDTH)));
+                    for (i, sums) in sums.iter_mut().enumerate() {
+                        let values = F32::load::<V>(row.as_ptr(), group + i);
+                        for (sum, value) in sums.iter_mut().zip(values).take(V::PER_GROUP) {
+                            *sum = sum.add(value);
+                        }
                     }
                 }
-                for (i, sum) in sums.iter().enumerate() {
-                    sum.store(self.out.add(at + i * V::WIDTH));
+                for (i, &sums) in sums.iter().enumerate() {
+                    store(self.out, group + i, sums);
                 }
             }
         }
 
         #[inline(always)]
-        unsafe fn tail(&mut self, at: usize, lanes: usize) {
-            // SAFETY: `at + lanes <= k`, the length of every row.
+        unsafe fn tail(&mut self, group: usize, left: usize) {
+            let mut sums = zeros::<V>();
+            // SAFETY: `left` values of the group lie within every row.
             unsafe {
-                let mut sum = V::splat(0.0);
                 for row in self.a.chunks_exact(self.k) {
-                    sum = sum.add(V::load_head(row.as_ptr().add(at), lanes));
+                    let values = F32::load_head::<V>(row.as_ptr(), group, left);
+                    for (sum, value) in sums.iter_mut().zip(values).take(V::PER_GROUP) {
+                        *sum = sum.add(value);
+                    }
                 }
-                sum.store_head(self.out.add(at), lanes);
+                store_head(self.out, group, sums, left);
             }
         }
     }

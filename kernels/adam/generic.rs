@@ -32,10 +32,15 @@ impl<V: Lanes> AdamLanes<V> {
         }
     }
 
-    /// New `w`, `m`, `v`. True square root and division: the pass waits for memory anyway (33.1 ms against 33.2
+    /// New `w`, `m`, `v`.
+    ///
+    /// True square root and division: the pass waits for memory anyway (33.1 ms against 33.2
     /// with approximations and a Newton step).
+    ///
+    /// # Safety
+    /// The CPU has the instruction set of `V`.
     #[inline(always)]
-    unsafe fn updated(&self, w: V, m: V, v: V, g: V) -> (V, V, V) {
+    pub(crate) unsafe fn updated(&self, w: V, m: V, v: V, g: V) -> (V, V, V) {
         // SAFETY: passed on.
         unsafe {
             let m = self.beta1.mul_add(m, self.rest1.mul(g));

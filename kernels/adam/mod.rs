@@ -3,9 +3,11 @@
 use crate::Isa;
 use crate::table::select;
 pub(crate) use generic::AdamLanes;
+pub use rows::{Kernels as RowKernels, Run as RowRun, adam_rows};
 
 mod generic;
 mod reference;
+mod rows;
 #[cfg(test)]
 mod tests;
 
@@ -23,9 +25,15 @@ pub struct Adam {
     /// 1/√(1-β₂ᵗ)
     unbias2: f32,
     eps: f32,
+    /// Keys the stochastic rounding of [`Bf16`](crate::Bf16) at this step.
+    noise: u64,
 }
 
 impl Adam {
+    pub(crate) fn noise(&self) -> u64 {
+        self.noise
+    }
+
     /// The coefficients of step `t`, the first being 1.
     ///
     /// # Panics
@@ -39,6 +47,7 @@ impl Adam {
         );
         assert!(lr >= 0.0 && lr.is_finite(), "learning rate {lr}");
         assert!(eps >= 0.0 && eps.is_finite(), "eps {eps}");
+        let noise = crate::dropout::mix(t);
         let t = t as f64;
         #[allow(clippy::cast_possible_truncation, reason = "rounding is meant")]
         let round = |x: f64| x as f32;
@@ -50,6 +59,7 @@ impl Adam {
             rate: round(lr / (1.0 - beta1.powf(t))),
             unbias2: round(1.0 / (1.0 - beta2.powf(t)).sqrt()),
             eps: round(eps),
+            noise,
         }
     }
 

@@ -1,203 +1,285 @@
-use std::mem::MaybeUninit;
-
-use super::{EntryLoss, MAX_K, WideLayerMut};
+use super::{Batch, EntryLoss, MAX_FEATURES, tile_of};
 use crate::adam::AdamLanes;
+use crate::blocks::{RowBlock, over_row};
 use crate::lanes::Lanes;
+use crate::paired::GROUP;
 use crate::sddmm::dots;
-use crate::{Adam, CsrView};
+use crate::spmm::generic::accumulate;
+use crate::storage::{F32, Rounding, Rows, store, store_head, zeros};
+use crate::{Adam, CsrView, WideLayerMut};
 
-/// What the entries of one feature share. `d` and `dd` are `n_samples × k`; `w` and `dw` have `k` values.
-struct Feature {
+/// One sample: its rows of `d` and `dd`, and what it shares with the others.
+struct Sample<'a, S: Rows> {
     d: *const f32,
     dd: *mut f32,
-    w: *const f32,
-    dw: *mut f32,
+    w: *const S::Word,
+    row_words: usize,
     k: usize,
-    bias: f32,
+    bias: &'a [f32],
     grad_scale: f32,
     loss: EntryLoss,
 }
 
-impl Feature {
-    /// `G` entries at once: their rows of `d` come into L1 with the dot products and serve again for `dw`, and
-    /// the loads of `w` and `dw` are shared. Returns the sums of losses and gradients.
+impl<S: Rows> Sample<'_, S> {
+    /// `G` entries at once: their rows of `w` come into L1 with the dot products and serve again for `dd`, and
+    /// the loads of `d` and `dd` are shared. Writes the gradients; returns the sum of losses.
     ///
     /// # Safety
-    /// The CPU has the instruction set of `V`; the pointers are valid as stated, `samples < n_samples`.
+    /// The CPU has the instruction set of `V`; the pointers are valid as stated, `features` are below `n_features`.
     #[inline(always)]
-    unsafe fn group<V: Lanes, const G: usize, const U: usize>(
+    unsafe fn group<V: Lanes, const G: usize>(
         &self,
-        samples: &[u32; G],
-        targets: &[f32; G],
-    ) -> (f64, f64) {
-        let k = self.k;
-        // SAFETY: every row is valid for `k` values, and `at + WIDTH <= k` or `at + (k - at) <= k`. The rows of
-        // `dd` may coincide (repeated samples): each is loaded after the previous one was stored.
+        features: &[u32; G],
+        targets: [f32; G],
+        slopes: &mut [f32; G],
+    ) -> f64 {
+        let (groups, left) = (self.k / GROUP, self.k % GROUP);
+        // SAFETY: `groups` groups and `left` values lie within every row.
         unsafe {
-            let d = samples.map(|sample| self.d.add(sample as usize * k));
-            let dd = samples.map(|sample| self.dd.add(sample as usize * k));
-            let dots = dots::<V, G, U>(d, self.w, k);
-            let (mut loss, mut db) = (0.0, 0.0);
+            let w = features.map(|feature| self.w.add(feature as usize * self.row_words));
+            let dots = dots::<F32, S, V, G>(self.d, w, self.k);
+            let mut loss = 0.0;
             let mut g = [V::splat(0.0); G];
             for e in 0..G {
-                let z = self.bias + dots[e];
+                let z = self.bias[features[e] as usize] + dots[e];
                 let (l, slope) = self.loss.at(if z < 0.0 { 0.0 } else { z }, targets[e]);
-                let slope = if z > 0.0 { slope * self.grad_scale } else { 0.0 };
-                g[e] = V::splat(slope);
+                slopes[e] = if z > 0.0 { slope * self.grad_scale } else { 0.0 };
+                g[e] = V::splat(slopes[e]);
                 loss += l;
-                db += f64::from(slope);
             }
-            let mut at = 0;
-            while k - at >= V::WIDTH {
-                let w = V::load(self.w.add(at));
-                let mut dw = V::load(self.dw.add(at));
+            for group in 0..groups {
+                let mut dd = F32::load::<V>(self.dd, group);
                 for e in 0..G {
-                    dw = V::load(d[e].add(at)).mul_add(g[e], dw);
-                    w.mul_add(g[e], V::load(dd[e].add(at))).store(dd[e].add(at));
+                    accumulate(&mut dd, S::load(w[e], group), g[e]);
                 }
-                dw.store(self.dw.add(at));
-                at += V::WIDTH;
+                store(self.dd, group, dd);
             }
-            if at < k {
-                let lanes = k - at;
-                let w = V::load_head(self.w.add(at), lanes);
-                let mut dw = V::load_head(self.dw.add(at), lanes);
+            if left > 0 {
+                let mut dd = F32::load_head::<V>(self.dd, groups, left);
                 for e in 0..G {
-                    dw = V::load_head(d[e].add(at), lanes).mul_add(g[e], dw);
-                    w.mul_add(g[e], V::load_head(dd[e].add(at), lanes)).store_head(dd[e].add(at), lanes);
+                    accumulate(&mut dd, S::load_head(w[e], groups, left), g[e]);
                 }
-                dw.store_head(self.dw.add(at), lanes);
+                store_head(self.dd, groups, dd, left);
             }
-            (loss, db)
+            loss
         }
-    }
-
-    /// Some entries, four at a time. Returns the sums of losses and gradients.
-    ///
-    /// # Safety
-    /// As for [`Feature::group`].
-    #[inline(always)]
-    unsafe fn entries<V: Lanes>(&self, mut samples: &[u32], mut targets: &[f32]) -> (f64, f64) {
-        let (mut loss, mut db) = (0.0, 0.0);
-        // SAFETY: passed on.
-        unsafe {
-            while let (Some((s, more_samples)), Some((t, more_targets))) =
-                (samples.split_first_chunk::<4>(), targets.split_first_chunk::<4>())
-            {
-                let (l, g) = self.group::<V, 4, 2>(s, t);
-                (loss, db) = (loss + l, db + g);
-                (samples, targets) = (more_samples, more_targets);
-            }
-            for (&sample, &target) in samples.iter().zip(targets) {
-                let (l, g) = self.group::<V, 1, 4>(&[sample], &[target]);
-                (loss, db) = (loss + l, db + g);
-            }
-        }
-        (loss, db)
     }
 }
 
-/// Values of `dw` kept on the stack, at least one feature's.
-const SCRATCH: usize = 65_536;
-/// Most features in a block.
-const BLOCK: usize = 128;
-/// Values of `d` above which samples are taken in tiles of `TILE` values, so that `d` and `dd` of a tile stay in
-/// L2 while a block of features passes; below, the tiles' extra loads of `w` and `dw` cost more than they save.
-const UNTILED: usize = 400 * 800;
-const TILE: usize = 128 * 800;
-const _: () = assert!(MAX_K <= SCRATCH);
+/// How far each feature's entries are used.
+struct Cursors<'a> {
+    targets: CsrView<'a>,
+    /// Places among all entries in view.
+    next: [usize; MAX_FEATURES],
+}
 
-/// Features per block, samples per tile. A matter of `n_samples` and `k` only: what is summed in which order does
-/// not depend on how the caller splits the features.
-fn blocking(n_samples: usize, k: usize) -> (usize, usize) {
-    if n_samples.saturating_mul(k) <= UNTILED {
-        return (1, n_samples);
+impl<'a> Cursors<'a> {
+    fn new(targets: CsrView<'a>) -> Self {
+        let mut next = [0; MAX_FEATURES];
+        for (next, start) in next.iter_mut().zip(targets.indptr()) {
+            *next = start - targets.indptr()[0];
+        }
+        Self { targets, next }
     }
-    ((SCRATCH / k).clamp(1, BLOCK), (TILE / k).max(1))
+
+    /// The next entry of a feature, which must be one of `sample`: its place among all entries and its target.
+    #[inline(always)]
+    fn take(&mut self, feature: u32, sample: usize) -> (usize, f32) {
+        let feature = feature as usize;
+        let (at, indptr) = (self.next[feature], self.targets.indptr());
+        let is_entry = at < indptr[feature + 1] - indptr[0] && self.targets.indices()[at] as usize == sample;
+        assert!(is_entry, "by_sample and targets differ at sample {sample}, feature {feature}, or are not sorted");
+        self.next[feature] = at + 1;
+        (at, self.targets.data()[at])
+    }
+
+    /// All entries of a sample, four at a time. Returns the sum of losses.
+    ///
+    /// # Safety
+    /// As for [`Sample::group`].
+    #[inline(always)]
+    unsafe fn sample<S: Rows, V: Lanes>(
+        &mut self,
+        this: &Sample<'_, S>,
+        sample: usize,
+        mut features: &[u32],
+        slopes: &mut [f32],
+    ) -> f64 {
+        let mut loss = 0.0;
+        // SAFETY: passed on.
+        unsafe {
+            while let Some((four, more)) = features.split_first_chunk() {
+                loss += self.step::<S, V, 4>(this, sample, four, slopes);
+                features = more;
+            }
+            loss += match *features {
+                [a, b, c] => self.step::<S, V, 3>(this, sample, &[a, b, c], slopes),
+                [a, b] => self.step::<S, V, 2>(this, sample, &[a, b], slopes),
+                [a] => self.step::<S, V, 1>(this, sample, &[a], slopes),
+                _ => 0.0,
+            };
+        }
+        loss
+    }
+
+    /// The next `G` entries of `sample`, in the order of its features; gradients go to `slopes`.
+    ///
+    /// # Safety
+    /// As for [`Sample::group`].
+    #[inline(always)]
+    unsafe fn step<S: Rows, V: Lanes, const G: usize>(
+        &mut self,
+        entries: &Sample<'_, S>,
+        sample: usize,
+        features: &[u32; G],
+        slopes: &mut [f32],
+    ) -> f64 {
+        let taken = features.map(|feature| self.take(feature, sample));
+        let mut found = [0.0; G];
+        // SAFETY: passed on.
+        let loss = unsafe { entries.group::<V, G>(features, taken.map(|(_, target)| target), &mut found) };
+        for ((at, _), slope) in taken.into_iter().zip(found) {
+            slopes[at] = slope;
+        }
+        loss
+    }
+}
+
+/// One feature's gradient over the samples of a tile, added to that of earlier tiles, then either carried on or
+/// used by Adam.
+struct Feature<'a, S: Rows, V> {
+    rows: [*mut S::Word; 3],
+    samples: &'a [u32],
+    slopes: &'a [f32],
+    d: *const S::Word,
+    row_words: usize,
+    carry: Carry,
+    adam: AdamLanes<V>,
+    rounding: Rounding,
+}
+
+/// A feature's gradient between tiles, a row of `k` values.
+#[derive(Clone, Copy)]
+struct Carry {
+    row: *mut f32,
+    is_first: bool,
+    is_last: bool,
+}
+
+impl<S: Rows, V: Lanes> RowBlock<V> for Feature<'_, S, V> {
+    #[inline(always)]
+    unsafe fn block<const M: usize>(&mut self, group: usize) {
+        let mut dw = [zeros::<V>(); M];
+        // SAFETY: `M` groups lie within every row.
+        unsafe {
+            if !self.carry.is_first {
+                for (i, dw) in dw.iter_mut().enumerate() {
+                    *dw = F32::load(self.carry.row, group + i);
+                }
+            }
+            for (&sample, &slope) in self.samples.iter().zip(self.slopes) {
+                let d = self.d.add(sample as usize * self.row_words);
+                let slope = V::splat(slope);
+                for (i, dw) in dw.iter_mut().enumerate() {
+                    accumulate(dw, S::load(d, group + i), slope);
+                }
+            }
+            for (i, &dw) in dw.iter().enumerate() {
+                if self.carry.is_last {
+                    S::update(&self.adam, self.rows, group + i, dw, self.rounding);
+                } else {
+                    store(self.carry.row, group + i, dw);
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn tail(&mut self, group: usize, left: usize) {
+        let mut dw = zeros::<V>();
+        // SAFETY: `left` values of the group lie within every row.
+        unsafe {
+            if !self.carry.is_first {
+                dw = F32::load_head(self.carry.row, group, left);
+            }
+            for (&sample, &slope) in self.samples.iter().zip(self.slopes) {
+                let d = self.d.add(sample as usize * self.row_words);
+                accumulate(&mut dw, S::load_head(d, group, left), V::splat(slope));
+            }
+            if self.carry.is_last {
+                S::update_head(&self.adam, self.rows, group, dw, left, self.rounding);
+            } else {
+                store_head(self.carry.row, group, dw, left);
+            }
+        }
+    }
 }
 
 /// # Safety
 /// The CPU has the instruction set of `V`; the lengths are those of the safe entry.
 #[inline(always)]
-pub(super) unsafe fn decoder_step<V: Lanes, const N: usize>(
+pub(super) unsafe fn decoder_step<S: Rows, V: Lanes, const N: usize>(
     dd: &mut [f32],
-    layer: WideLayerMut<'_>,
-    xt: CsrView<'_>,
-    d: &[f32],
+    layer: WideLayerMut<'_, S>,
+    batch: Batch<'_, S>,
+    scratch: &mut [f32],
     k: usize,
     grad_scale: f32,
     adam: &Adam,
     loss: EntryLoss,
 ) -> f64 {
-    let (d, dd) = (d.as_ptr(), dd.as_mut_ptr());
-    let (w, m, v) = (layer.w.as_mut_ptr(), layer.m.as_mut_ptr(), layer.v.as_mut_ptr());
-    let mut scratch = MaybeUninit::<[f32; SCRATCH]>::uninit();
-    let scratch = scratch.as_mut_ptr().cast::<f32>();
-    let (n_features, n_samples) = (xt.n_rows(), xt.n_cols());
-    let (block, tile) = blocking(n_samples, k);
-    let mut total = 0.0;
-    let (mut done, mut losses, mut db) = ([0; BLOCK], [0.0; BLOCK], [0.0; BLOCK]);
-    // SAFETY: `feature < n_features`, `block * k <= SCRATCH`, and the view proved that every index is below
-    // `n_samples`.
+    let Batch { targets, by_sample, d, d_rows } = batch;
+    let WideLayerMut { weights, bias, bias_m, bias_v } = layer;
+    let rows = [weights.w.as_mut_ptr(), weights.m.as_mut_ptr(), weights.v.as_mut_ptr()];
+    let (d, dd, d_rows, row_words) = (d.as_ptr(), dd.as_mut_ptr(), d_rows.as_ptr(), S::row_words(k));
+    let (slopes, carried) = scratch.split_at_mut(targets.nnz());
+    let (n_features, n_samples) = (targets.n_rows(), targets.n_cols());
+    let mut cursors = Cursors::new(targets);
+    let tile = tile_of(n_samples, k);
+    let (mut total, mut start) = (0.0, 0_usize);
+    // SAFETY: `sample < n_samples`, `feature < n_features`, and the views proved that every index is below those;
+    // `carried` has `n_features` rows unless the first tile is the last.
     unsafe {
         let lanes = AdamLanes::<V>::new(adam);
-        for start in (0..n_features).step_by(block) {
-            let features = start..n_features.min(start + block);
-            scratch.write_bytes(0, features.len() * k);
-            done[..features.len()].fill(0);
-            losses[..features.len()].fill(0.0);
-            db[..features.len()].fill(0.0);
-            let mut end = 0;
-            while end < n_samples {
-                end = end.saturating_add(tile).min(n_samples);
-                for (at, feature) in features.clone().enumerate() {
-                    let (samples, targets) = xt.row(feature);
-                    let (samples, targets) = (&samples[done[at]..], &targets[done[at]..]);
-                    // Unsorted entries may come in a later tile than their own, but all come.
-                    let in_tile = if end == n_samples {
-                        samples.len()
-                    } else {
-                        samples.iter().take_while(|&&sample| (sample as usize) < end).count()
-                    };
-                    done[at] += in_tile;
-                    let (w, dw) = (w.add(feature * k), scratch.add(at * k));
-                    let this = Feature { d, dd, w, dw, k, bias: layer.bias[feature], grad_scale, loss };
-                    let (l, g) = this.entries::<V>(&samples[..in_tile], &targets[..in_tile]);
-                    losses[at] += l;
-                    db[at] += g;
-                }
+        loop {
+            let end = start.saturating_add(tile).min(n_samples);
+            let done = cursors.next;
+            for sample in start..end {
+                let (d, dd, w) = (d.add(sample * k), dd.add(sample * k), rows[0].cast_const());
+                let this = Sample::<S> { d, dd, w, row_words, k, bias, grad_scale, loss };
+                total += cursors.sample::<S, V>(&this, sample, by_sample.row(sample).0, slopes);
             }
-            for (at, feature) in features.enumerate() {
-                let row = feature * k;
-                update_row(&lanes, [w.add(row), m.add(row), v.add(row)], scratch.add(at * k), k);
-                #[allow(clippy::cast_possible_truncation, reason = "the state is f32")]
-                let db = db[at] as f32;
-                adam.update(
-                    &mut layer.bias[feature],
-                    &mut layer.bias_m[feature],
-                    &mut layer.bias_v[feature],
-                    db,
-                );
-                total += losses[at];
+            for feature in 0..n_features {
+                let entries = done[feature]..cursors.next[feature];
+                let carry = Carry {
+                    row: carried.as_mut_ptr().wrapping_add(feature * k),
+                    is_first: start == 0,
+                    is_last: end == n_samples,
+                };
+                let mut this = Feature::<S, V> {
+                    rows: rows.map(|row| row.add(feature * row_words)),
+                    samples: &targets.indices()[entries.clone()],
+                    slopes: &slopes[entries],
+                    d: d_rows,
+                    row_words,
+                    carry,
+                    adam: lanes,
+                    rounding: Rounding::of_row(adam, weights.first + feature),
+                };
+                over_row::<V, N>(k, &mut this);
             }
+            if end == n_samples {
+                break;
+            }
+            start = end;
         }
+    }
+    let all = targets.indptr();
+    for feature in 0..n_features {
+        let slopes = &slopes[all[feature] - all[0]..all[feature + 1] - all[0]];
+        #[allow(clippy::cast_possible_truncation, reason = "the state is f32")]
+        let db = slopes.iter().map(|&slope| f64::from(slope)).sum::<f64>() as f32;
+        adam.update(&mut bias[feature], &mut bias_m[feature], &mut bias_v[feature], db);
     }
     total
-}
-
-/// # Safety
-/// The CPU has the instruction set of `V`; all pointers are valid for `k` values.
-#[inline(always)]
-unsafe fn update_row<V: Lanes>(adam: &AdamLanes<V>, [w, m, v]: [*mut f32; 3], dw: *const f32, k: usize) {
-    // SAFETY: `at + WIDTH <= k` or `at + (k - at) <= k`.
-    unsafe {
-        let mut at = 0;
-        while k - at >= V::WIDTH {
-            adam.update(w.add(at), m.add(at), v.add(at), V::load(dw.add(at)));
-            at += V::WIDTH;
-        }
-        if at < k {
-            adam.update_head(w.add(at), m.add(at), v.add(at), V::load_head(dw.add(at), k - at), k - at);
-        }
-    }
 }

@@ -1,57 +1,56 @@
-use super::WideWeightsMut;
 use crate::adam::AdamLanes;
 use crate::blocks::{RowBlock, over_row};
 use crate::lanes::Lanes;
-use crate::{Adam, CsrView};
+use crate::spmm::generic::accumulate;
+use crate::storage::{Rounding, Rows, zeros};
+use crate::{Adam, CsrView, WideWeightsMut};
 
-/// One feature: its entries, each naming a row of `dh: n_samples × k`, and its rows of `w`, `m`, `v`.
-struct Feature<'a, V> {
-    w: *mut f32,
-    m: *mut f32,
-    v: *mut f32,
+/// One feature: its entries, each naming a row of `dh`, and its rows of `w`, `m`, `v`.
+struct Feature<'a, S: Rows, V> {
+    rows: [*mut S::Word; 3],
     samples: &'a [u32],
     values: &'a [f32],
-    dh: *const f32,
-    k: usize,
+    dh: *const S::Word,
+    row_words: usize,
     adam: AdamLanes<V>,
+    rounding: Rounding,
 }
 
-impl<V: Lanes> RowBlock<V> for Feature<'_, V> {
+impl<S: Rows, V: Lanes> RowBlock<V> for Feature<'_, S, V> {
     #[inline(always)]
-    unsafe fn block<const M: usize>(&mut self, at: usize) {
-        // SAFETY: `at + M * WIDTH <= k`, so every access stays in a row.
+    unsafe fn block<const M: usize>(&mut self, group: usize) {
+        let mut dw = [zeros::<V>(); M];
+        // SAFETY: `M` groups lie within every row.
         unsafe {
-            let mut dw = [V::splat(0.0); M];
             for (&sample, &value) in self.samples.iter().zip(self.values) {
                 if value == 0.0 {
                     continue;
                 }
-                let dh = self.dh.add(sample as usize * self.k + at);
+                let dh = self.dh.add(sample as usize * self.row_words);
                 let value = V::splat(value);
                 for (i, dw) in dw.iter_mut().enumerate() {
-                    *dw = V::load(dh.add(i * V::WIDTH)).mul_add(value, *dw);
+                    accumulate(dw, S::load(dh, group + i), value);
                 }
             }
             for (i, &dw) in dw.iter().enumerate() {
-                let at = at + i * V::WIDTH;
-                self.adam.update(self.w.add(at), self.m.add(at), self.v.add(at), dw);
+                S::update(&self.adam, self.rows, group + i, dw, self.rounding);
             }
         }
     }
 
     #[inline(always)]
-    unsafe fn tail(&mut self, at: usize, lanes: usize) {
-        // SAFETY: `at + lanes <= k`.
+    unsafe fn tail(&mut self, group: usize, left: usize) {
+        let mut dw = zeros::<V>();
+        // SAFETY: `left` values of the group lie within every row.
         unsafe {
-            let mut dw = V::splat(0.0);
             for (&sample, &value) in self.samples.iter().zip(self.values) {
                 if value == 0.0 {
                     continue;
                 }
-                let dh = V::load_head(self.dh.add(sample as usize * self.k + at), lanes);
-                dw = dh.mul_add(V::splat(value), dw);
+                let dh = self.dh.add(sample as usize * self.row_words);
+                accumulate(&mut dw, S::load_head(dh, group, left), V::splat(value));
             }
-            self.adam.update_head(self.w.add(at), self.m.add(at), self.v.add(at), dw, lanes);
+            S::update_head(&self.adam, self.rows, group, dw, left, self.rounding);
         }
     }
 }
@@ -59,22 +58,25 @@ impl<V: Lanes> RowBlock<V> for Feature<'_, V> {
 /// # Safety
 /// The CPU has the instruction set of `V`; the lengths are those of the safe entry.
 #[inline(always)]
-pub(super) unsafe fn encoder_step<V: Lanes, const N: usize>(
-    layer: WideWeightsMut<'_>,
+pub(super) unsafe fn encoder_step<S: Rows, V: Lanes, const N: usize>(
+    layer: WideWeightsMut<'_, S>,
     xt: CsrView<'_>,
-    dh: &[f32],
+    dh: &[S::Word],
     k: usize,
     adam: &Adam,
 ) {
-    let (w, m, v) = (layer.w.as_mut_ptr(), layer.m.as_mut_ptr(), layer.v.as_mut_ptr());
+    let rows = [layer.w.as_mut_ptr(), layer.m.as_mut_ptr(), layer.v.as_mut_ptr()];
+    let (dh, row_words) = (dh.as_ptr(), S::row_words(k));
     // SAFETY: `feature < n_features`, and the view proved that every index is below `n_samples`.
     unsafe {
-        let adam = AdamLanes::<V>::new(adam);
+        let lanes = AdamLanes::<V>::new(adam);
         for feature in 0..xt.n_rows() {
             let (samples, values) = xt.row(feature);
-            let row = feature * k;
-            let (w, m, v) = (w.add(row), m.add(row), v.add(row));
-            over_row::<V, N>(k, &mut Feature { w, m, v, samples, values, dh: dh.as_ptr(), k, adam });
+            let rows = rows.map(|row| row.add(feature * row_words));
+            let rounding = Rounding::of_row(adam, layer.first + feature);
+            let mut feature =
+                Feature::<S, V> { rows, samples, values, dh, row_words, adam: lanes, rounding };
+            over_row::<V, N>(k, &mut feature);
         }
     }
 }

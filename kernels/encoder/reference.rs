@@ -1,24 +1,28 @@
-use super::WideWeightsMut;
-use crate::{Adam, CsrView};
+use crate::storage::{Rounding, Rows};
+use crate::{Adam, CsrView, WideWeightsMut};
 
-pub(super) fn encoder_step_f32__reference(
-    layer: WideWeightsMut<'_>,
+pub(super) fn encoder_step<S: Rows>(
+    layer: WideWeightsMut<'_, S>,
     xt: CsrView<'_>,
-    dh: &[f32],
+    dh: &[S::Word],
     k: usize,
     adam: &Adam,
 ) {
+    let row_words = S::row_words(k);
     for feature in 0..xt.n_rows() {
         let (samples, values) = xt.row(feature);
+        let row = feature * row_words..(feature + 1) * row_words;
+        let rounding = Rounding::of_row(adam, layer.first + feature);
         for unit in 0..k {
             let mut dw = 0.0;
             for (&sample, &value) in samples.iter().zip(values) {
                 if value != 0.0 {
-                    dw += f64::from(value) * f64::from(dh[sample as usize * k + unit]);
+                    let dh = &dh[sample as usize * row_words..][..row_words];
+                    dw += f64::from(value) * f64::from(S::get(dh, unit));
                 }
             }
-            let at = feature * k + unit;
-            adam.update_f64(&mut layer.w[at], &mut layer.m[at], &mut layer.v[at], dw);
+            let rows = [&mut layer.w[row.clone()], &mut layer.m[row.clone()], &mut layer.v[row.clone()]];
+            S::update_f64(adam, rows, unit, dw, rounding);
         }
     }
 }

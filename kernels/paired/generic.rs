@@ -27,6 +27,32 @@ pub(crate) unsafe fn encode<V: Lanes>(low: V, high: V) -> V::Words {
     }
 }
 
+/// As [`encode`] for values known to be numbers, ties away from zero.
+///
+/// # Safety
+/// The CPU has the instruction set of `V`.
+#[inline(always)]
+pub(crate) unsafe fn encode_nearest<V: Lanes>(low: V, high: V) -> V::Words {
+    // SAFETY: passed on.
+    unsafe { encode_stochastic(low, high, V::words(0x8000_8000)) }
+}
+
+/// Rounds up with the probability that leaves the value unchanged on average, by adding 16 random bits below the
+/// 16 kept: the low halves of `noise` to `low`, the high ones to `high`. Quiet NaNs stay NaN.
+///
+/// # Safety
+/// The CPU has the instruction set of `V`.
+#[inline(always)]
+pub(crate) unsafe fn encode_stochastic<V: Lanes>(low: V, high: V, noise: V::Words) -> V::Words {
+    // SAFETY: passed on.
+    unsafe {
+        let for_low = V::word_and(noise, V::words(0xffff));
+        let low = V::word_shift_right(V::word_add(low.to_bits(), for_low), 16);
+        let high = V::word_add(high.to_bits(), V::word_shift_right(noise, 16));
+        V::word_or(low, V::word_and(high, V::words(0xffff_0000)))
+    }
+}
+
 /// `bf16_round` in the high halves; the low halves are left over.
 ///
 /// # Safety

@@ -1,65 +1,87 @@
 use crate::CsrView;
 use crate::blocks::{RowBlock, over_row};
 use crate::lanes::Lanes;
+use crate::storage::{F32, Group, Rows, store, store_head, zeros};
 
 /// One row of `x` and of `out`; every index names a row of `w: n_cols × k`.
-struct Row<'a> {
+struct Row<'a, S: Rows> {
     out: *mut f32,
     cols: &'a [u32],
     values: &'a [f32],
-    w: *const f32,
-    k: usize,
+    w: *const S::Word,
+    row_words: usize,
 }
 
-impl<V: Lanes> RowBlock<V> for Row<'_> {
+/// `sums += value · row`.
+///
+/// # Safety
+/// The CPU has the instruction set of `V`.
+#[inline(always)]
+pub(crate) unsafe fn accumulate<V: Lanes>(sums: &mut Group<V>, row: Group<V>, value: V) {
+    for (sum, row) in sums.iter_mut().zip(row).take(V::PER_GROUP) {
+        // SAFETY: passed on.
+        *sum = unsafe { row.mul_add(value, *sum) };
+    }
+}
+
+impl<S: Rows, V: Lanes> RowBlock<V> for Row<'_, S> {
     #[inline(always)]
-    unsafe fn block<const M: usize>(&mut self, at: usize) {
-        // SAFETY: `at + M * WIDTH <= k`, so every access stays in a row of `out` or `w`.
+    unsafe fn block<const M: usize>(&mut self, group: usize) {
+        let mut sums = [zeros::<V>(); M];
+        // SAFETY: `M` groups lie within every row of `out` and `w`.
         unsafe {
-            let out = self.out.add(at);
-            let mut sums = [V::splat(0.0); M];
-            for (i, sum) in sums.iter_mut().enumerate() {
-                *sum = V::load(out.add(i * V::WIDTH));
+            for (i, sums) in sums.iter_mut().enumerate() {
+                *sums = F32::load(self.out, group + i);
             }
             for (&col, &value) in self.cols.iter().zip(self.values) {
-                let w = self.w.add(col as usize * self.k + at);
+                if value == 0.0 {
+                    continue;
+                }
+                let w = self.w.add(col as usize * self.row_words);
                 let value = V::splat(value);
-                for (i, sum) in sums.iter_mut().enumerate() {
-                    *sum = V::load(w.add(i * V::WIDTH)).mul_add(value, *sum);
+                for (i, sums) in sums.iter_mut().enumerate() {
+                    accumulate(sums, S::load(w, group + i), value);
                 }
             }
-            for (i, sum) in sums.iter().enumerate() {
-                sum.store(out.add(i * V::WIDTH));
+            for (i, &sums) in sums.iter().enumerate() {
+                store(self.out, group + i, sums);
             }
         }
     }
 
     #[inline(always)]
-    unsafe fn tail(&mut self, at: usize, lanes: usize) {
-        // SAFETY: `at + lanes <= k`.
+    unsafe fn tail(&mut self, group: usize, left: usize) {
+        // SAFETY: `left` values of the group lie within every row of `out` and `w`.
         unsafe {
-            let out = self.out.add(at);
-            let mut sum = V::load_head(out, lanes);
+            let mut sums = F32::load_head::<V>(self.out, group, left);
             for (&col, &value) in self.cols.iter().zip(self.values) {
-                let w = V::load_head(self.w.add(col as usize * self.k + at), lanes);
-                sum = w.mul_add(V::splat(value), sum);
+                let w = self.w.add(col as usize * self.row_words);
+                accumulate(&mut sums, S::load_head(w, group, left), V::splat(value));
             }
-            sum.store_head(out, lanes);
+            store_head(self.out, group, sums, left);
         }
     }
 }
 
 /// # Safety
-/// The CPU has the instruction set of `V`; `out` is `x.n_rows × k` and `w` is `x.n_cols × k`.
+/// The CPU has the instruction set of `V`; `out` is `x.n_rows × k` and `w` is `x.n_cols` rows of `k` values.
 #[inline(always)]
-pub(super) unsafe fn spmm<V: Lanes, const N: usize>(out: &mut [f32], x: CsrView<'_>, w: &[f32], k: usize) {
-    let (out, w) = (out.as_mut_ptr(), w.as_ptr());
+pub(super) unsafe fn spmm<S: Rows, V: Lanes, const N: usize>(
+    out: &mut [f32],
+    x: CsrView<'_>,
+    w: &[S::Word],
+    k: usize,
+) {
+    let (out, w, row_words) = (out.as_mut_ptr(), w.as_ptr(), S::row_words(k));
     for row in 0..x.n_rows() {
         let (cols, values) = x.row(row);
         if cols.is_empty() {
             continue;
         }
         // SAFETY: `row < n_rows`, and the view proved that every index is below `n_cols`.
-        unsafe { over_row::<V, N>(k, &mut Row { out: out.add(row * k), cols, values, w, k }) };
+        unsafe {
+            let mut row = Row::<S> { out: out.add(row * k), cols, values, w, row_words };
+            over_row::<V, N>(k, &mut row);
+        }
     }
 }

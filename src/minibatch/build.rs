@@ -11,8 +11,6 @@ use crate::error::Result;
 use crate::matrix::Major;
 use crate::store::{RowEntries, Store};
 
-/// Features are worked on in blocks of this many: their weight rows stay in a core's L2 cache.
-const FEATURE_BLOCK: usize = 128;
 /// A feature without entries still costs its optimiser pass: about as much as this many entries.
 const ENTRIES_PER_FEATURE: usize = 8;
 /// Blocks of one minibatch are dealt to at most this many tasks. The number depends on the data alone,
@@ -68,16 +66,19 @@ struct FeatureBlock {
 }
 
 impl Minibatch {
+    /// Features are worked on in blocks of this many: their weight rows stay in a core's L2 cache.
+    pub const FEATURE_BLOCK: usize = 128;
+
     /// The most tasks that a minibatch of this many features is dealt to.
     pub fn max_tasks(n_features: usize) -> usize {
-        let n_blocks = n_features.div_ceil(FEATURE_BLOCK);
+        let n_blocks = n_features.div_ceil(Self::FEATURE_BLOCK);
         (n_blocks / BLOCKS_PER_TASK).clamp(MIN_TASKS, MAX_TASKS).min(n_blocks)
     }
 
     /// About the bytes of all minibatches in flight with `nnz` entries each, and of gathering them.
     pub fn bytes(n_features: usize, n_samples: usize, nnz: u64) -> u64 {
         const BYTES_PER_ENTRY: u64 = 4 + 4 + 4 + 8;
-        let n_blocks = n_features.div_ceil(FEATURE_BLOCK);
+        let n_blocks = n_features.div_ceil(Self::FEATURE_BLOCK);
         let offsets = 2 * n_features + n_blocks * (n_samples + 1);
         let one = nnz * BYTES_PER_ENTRY + (offsets * size_of::<usize>()) as u64;
         (super::loader::BUFFERS as u64 + 1) * one
@@ -137,6 +138,11 @@ impl Minibatch {
             (Some(first), Some(last)) => first.features.start..last.features.end,
             _ => 0..0,
         }
+    }
+
+    /// The blocks of features of task `task`.
+    pub fn task_blocks(&self, task: usize) -> impl Iterator<Item = Range<usize>> {
+        self.blocks[self.tasks[task].clone()].iter().map(|block| block.features.clone())
     }
 
     /// The blocks of features of task `task`, each with its inputs (samples x features of the block).
@@ -390,8 +396,8 @@ fn block_inputs(cursor: &mut Vec<usize>, out: &mut Minibatch) {
     out.input_indptr.clear();
     out.input_features.clear();
     out.input_values.clear();
-    for start in (0..n_features).step_by(FEATURE_BLOCK) {
-        let features = start..(start + FEATURE_BLOCK).min(n_features);
+    for start in (0..n_features).step_by(Minibatch::FEATURE_BLOCK) {
+        let features = start..(start + Minibatch::FEATURE_BLOCK).min(n_features);
         let entries = out.targets.indptr[features.start]..out.targets.indptr[features.end];
         let base = out.input_features.len();
         cursor.clear();

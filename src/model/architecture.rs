@@ -12,9 +12,18 @@ pub struct Architecture {
 impl Architecture {
     /// Widths of the hidden layers from input to output, mirrored around the latent one:
     /// `[800, 400]` gives `[800, 400, 800]`.
-    pub fn hidden_widths(&self) -> Vec<usize> {
-        let back = self.hidden.iter().rev().skip(1);
-        self.hidden.iter().chain(back).copied().collect()
+    pub fn hidden_widths(&self) -> impl Iterator<Item = usize> + Clone {
+        self.hidden.iter().chain(self.hidden.iter().rev().skip(1)).copied()
+    }
+
+    /// The number of hidden layers.
+    pub fn n_hidden(&self) -> usize {
+        (2 * self.hidden.len()).saturating_sub(1)
+    }
+
+    /// The width of hidden layer `k`, which is below [`Architecture::n_hidden`].
+    pub fn hidden_width(&self, k: usize) -> usize {
+        self.hidden[k.min(self.n_hidden() - 1 - k)]
     }
 
     /// The position of the latent layer among [`Architecture::hidden_widths`].
@@ -34,26 +43,25 @@ impl Architecture {
 
     /// The number of weights and biases.
     pub fn n_parameters(&self) -> u64 {
-        let widths = self.hidden_widths();
         let ends = 2 * self.n_features as u64 * self.wide() as u64 + self.n_features as u64;
-        let middle: u64 = widths.windows(2).map(|w| w[0] as u64 * w[1] as u64).sum();
-        ends + middle + widths.iter().map(|&w| w as u64).sum::<u64>()
+        let pairs = self.hidden_widths().zip(self.hidden_widths().skip(1));
+        let middle: u64 = pairs.map(|(a, b)| a as u64 * b as u64).sum();
+        ends + middle + self.hidden_widths().map(|w| w as u64).sum::<u64>()
     }
 
     /// Names of the parameter arrays, layer by layer, as in model files.
     pub fn value_names(&self) -> impl Iterator<Item = String> {
-        (0..=self.hidden_widths().len())
+        (0..=self.n_hidden())
             .flat_map(|k| [format!("layers.{k}.weight"), format!("layers.{k}.bias")])
     }
 
     /// Their shapes: `n_in x n_out` and `n_out`; the last layer's weight is `n_out x n_in`.
     pub fn value_shapes(&self) -> impl Iterator<Item = Vec<usize>> {
         let n = self.n_features;
-        let hidden = self.hidden_widths();
-        let last = hidden.len();
+        let last = self.n_hidden();
         (0..=last).flat_map(move |k| {
-            let n_in = if k == 0 { n } else { hidden[k - 1] };
-            let n_out = if k == last { n } else { hidden[k] };
+            let n_in = if k == 0 { n } else { self.hidden_width(k - 1) };
+            let n_out = if k == last { n } else { self.hidden_width(k) };
             let weight = if k == last { vec![n_out, n_in] } else { vec![n_in, n_out] };
             [weight, vec![n_out]]
         })
@@ -75,7 +83,7 @@ mod tests {
     #[test]
     fn three_five_and_seven_layers() {
         let widths =
-            |hidden: &[usize]| Architecture { n_features: 9, hidden: hidden.to_vec() }.hidden_widths();
+            |hidden: &[usize]| Architecture { n_features: 9, hidden: hidden.to_vec() }.hidden_widths().collect::<Vec<_>>();
         assert_eq!(widths(&[4]), [4]);
         assert_eq!(widths(&[800, 400]), [800, 400, 800]);
         assert_eq!(widths(&[5, 4, 3]), [5, 4, 3, 4, 5]);

@@ -1,39 +1,46 @@
-//! Large arrays of f32, aligned for the kernels.
+//! Large arrays, aligned for the kernels.
 
+use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 
+use bytemuck::Pod;
 use memmap2::MmapMut;
 
 use crate::error::{Error, Result};
 
-/// Zero-initialised f32 values at a page boundary.
+/// Zero-initialised values at a page boundary.
 ///
 /// Rows of a width that is a multiple of 16 then never straddle cache lines, and the kernel may back
 /// the array with huge pages, which measured 13% more bandwidth than 4 KiB ones.
 #[derive(Debug)]
-pub struct Buffer {
+pub struct Buffer<W = f32> {
     map: Option<MmapMut>,
     len: usize,
+    words: PhantomData<W>,
 }
 
-impl Buffer {
+impl<W: Pod> Buffer<W> {
+    fn empty() -> Self {
+        Self { map: None, len: 0, words: PhantomData }
+    }
+
     /// `len` zeros.
     ///
     /// # Errors
     /// When the system has no memory for it.
     pub fn zeros(len: usize) -> Result<Self> {
         if len == 0 {
-            return Ok(Self { map: None, len });
+            return Ok(Self::empty());
         }
         let out_of_memory = |e: std::io::Error| Error::Resources {
-            problem: format!("cannot get {len} x 4 bytes of memory: {e}"),
+            problem: format!("cannot get {len} x {} bytes of memory: {e}", size_of::<W>()),
             remedy: "use a smaller network (--hidden) or a smaller --batch-size".into(),
         };
-        let map = MmapMut::map_anon(len * size_of::<f32>()).map_err(out_of_memory)?;
+        let map = MmapMut::map_anon(len * size_of::<W>()).map_err(out_of_memory)?;
         // Advice only: small pages work as well.
         #[cfg(target_os = "linux")]
         let _ = map.advise(memmap2::Advice::HugePage);
-        Ok(Self { map: Some(map), len })
+        Ok(Self { map: Some(map), len, words: PhantomData })
     }
 
     /// A copy.
@@ -58,16 +65,22 @@ impl Buffer {
     }
 }
 
-impl Deref for Buffer {
-    type Target = [f32];
+impl<W: Pod> Default for Buffer<W> {
+    fn default() -> Self {
+        Self::empty()
+    }
+}
 
-    fn deref(&self) -> &[f32] {
+impl<W: Pod> Deref for Buffer<W> {
+    type Target = [W];
+
+    fn deref(&self) -> &[W] {
         self.map.as_ref().map_or(&[], |map| bytemuck::cast_slice(map))
     }
 }
 
-impl DerefMut for Buffer {
-    fn deref_mut(&mut self) -> &mut [f32] {
+impl<W: Pod> DerefMut for Buffer<W> {
+    fn deref_mut(&mut self) -> &mut [W] {
         self.map.as_mut().map_or(&mut [], |map| bytemuck::cast_slice_mut(map))
     }
 }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::architecture::Architecture;
 use super::features::Features;
-use super::network::Network;
+use super::network::{Network, Tensor};
 use crate::config::TrainConfig;
 use crate::error::{Error, Result};
 use crate::store::Map;
@@ -93,8 +93,8 @@ impl ModelFile {
         )];
         let architecture = &self.network.architecture;
         let described = architecture.value_names().zip(architecture.value_shapes());
-        for ((name, shape), values) in described.zip(self.network.values()) {
-            let view = TensorView::new(Dtype::F32, shape, bytemuck::cast_slice(values));
+        for ((name, shape), tensor) in described.zip(self.network.tensors()) {
+            let view = TensorView::new(Dtype::F32, shape, bytemuck::cast_slice(&tensor.value));
             tensors.push((name, view.map_err(|e| broken(&e))?));
         }
         let metadata = HashMap::from([(METADATA_KEY.to_owned(), info)]);
@@ -166,7 +166,7 @@ fn read_network(path: &Path, tensors: &SafeTensors<'_>, architecture: Architectu
         }
     }
     let mut network = Network::zeros(architecture)?;
-    for (name, values) in names.iter().zip(network.values_mut()) {
+    for (name, Tensor { value: values, .. }) in names.iter().zip(network.tensors_mut()) {
         let tensor =
             tensors.tensor(name).map_err(|e| Error::input(path, name, "a tensor", e.to_string(), REMEDY))?;
         for (value, raw) in values.iter_mut().zip(tensor.data().as_chunks().0) {

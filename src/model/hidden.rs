@@ -1,195 +1,165 @@
 //! The hidden layers: small dense products, cut into tiles of samples (or of weights) for the threads.
 
-use std::ops::Range;
-
-use late_fast_kernels::Isa;
 use late_fast_kernels::activation::{bias_relu_dropout, column_sums, relu_dropout_backward};
-use late_fast_kernels::adam::{Adam, adam};
+use late_fast_kernels::adam::adam;
 use late_fast_kernels::dropout::row_key;
 use late_fast_kernels::gemm::gemm;
-use late_fast_kernels::{DenseView, DenseViewMut};
+use late_fast_kernels::{DenseView, DenseViewMut, Isa};
 
-use super::buffer::Buffer;
+use super::architecture::Architecture;
 use super::network::{Layer, Tensor};
+use super::precision::Precision;
 use super::step::{HiddenDropout, Pass};
 use super::workspace::Workspace;
-use crate::parallel::{self, split_rows, tiles};
+use crate::minibatch::Minibatch;
+use crate::parallel::{self, TaskRows};
 
-/// Samples go through all hidden layers in tiles of this many. BLAS packs the weights anew for every tile: at 64
-/// that took a quarter of the products' time.
+/// Samples are dealt in tiles of this many. BLAS packs the weights anew for every tile: at 64 that took a quarter
+/// of the products' time.
 const SAMPLE_TILE: usize = 128;
 /// Weight gradients are formed in tiles of this many input units.
 const WEIGHT_TILE: usize = 128;
 
 /// From the encoder's partial sums to the last hidden activation, filling `workspace.activations`.
-///
-/// `layers` are all of the network's but the last, `samples` the batch's rows of the store (they key
-/// the dropout masks), `widths` the widths of the activations.
-pub(super) fn forward(
+pub(super) fn forward<S: Precision>(
     isa: Isa,
-    workspace: &mut Workspace,
+    workspace: &mut Workspace<S>,
+    encoder_bias: &[f32],
     layers: &[Layer],
-    samples: &[u32],
-    widths: &[usize],
-    n_tasks: usize,
+    architecture: &Architecture,
+    batch: &Minibatch,
     dropout: Option<HiddenDropout>,
 ) {
-    let n_samples = samples.len();
-    let row_tiles = tiles(n_samples, SAMPLE_TILE);
-    let activations = by_tile(&mut workspace.activations, &row_tiles, widths, n_samples);
-    let partials = &workspace.partials[..n_tasks * n_samples * widths[0]];
-    let tasks = row_tiles.iter().zip(activations).collect();
-    parallel::map(tasks, |(rows, mut activations): (&Range<usize>, Vec<&mut [f32]>)| {
-        for (k, layer) in layers.iter().enumerate() {
-            let (before, rest) = activations.split_at_mut(k);
-            let out = &mut *rest[0];
-            match before.last() {
-                None => sum_partials(out, partials, n_tasks, rows, n_samples, widths[0]),
-                Some(input) => gemm(
-                    isa,
-                    DenseViewMut::new(out, rows.len(), widths[k]),
-                    DenseView::new(input, rows.len(), widths[k - 1]),
-                    DenseView::new(&layer.weight.value, widths[k - 1], widths[k]),
-                    0.0,
-                ),
+    let Workspace { activations, partials, keys, .. } = workspace;
+    let (n_samples, n_tasks) = (batch.n_samples(), batch.n_tasks());
+    let keep = dropout.map_or(1.0, |dropout| dropout.keep);
+    let tile_row = |tile| n_samples.min(tile * SAMPLE_TILE);
+    for (k, width) in architecture.hidden_widths().enumerate() {
+        let keys = dropout.map(|dropout| {
+            fill_keys(keys, dropout, k, &batch.samples);
+            &keys[..n_samples]
+        });
+        let (before, rest) = activations.split_at_mut(k);
+        let bias = k.checked_sub(1).map_or(encoder_bias, |k| &layers[k].bias.value);
+        let out = TaskRows::new(&mut rest[0][..n_samples * width], width, &tile_row);
+        parallel::each(0..n_samples.div_ceil(SAMPLE_TILE), out, &|tile, part| {
+            let (out, first) = (part.rows, tile_row(tile));
+            let n_rows = out.len() / width;
+            match before.last().zip(k.checked_sub(1)) {
+                None => sum_partials(out, partials, n_tasks, first * width, n_samples * width),
+                Some((input, k)) => {
+                    let n_in = architecture.hidden_width(k);
+                    let input = &input[first * n_in..(first + n_rows) * n_in];
+                    let weight = DenseView::new(&layers[k].weight.value, n_in, width);
+                    let input = DenseView::new(input, n_rows, n_in);
+                    gemm(isa, DenseViewMut::new(out, n_rows, width), input, weight, 0.0);
+                }
             }
-            let keys: Option<Vec<u64>> = dropout.map(|d| {
-                let stream = u32::try_from(k + 1).unwrap_or(u32::MAX);
-                samples[rows.clone()]
-                    .iter()
-                    .map(|&s| row_key(d.seed, stream, d.epoch, u64::from(s)))
-                    .collect()
-            });
-            let keep = dropout.map_or(1.0, |d| d.keep);
-            bias_relu_dropout(isa, out, &layer.bias.value, keep, keys.as_deref());
-        }
-    });
+            bias_relu_dropout(isa, out, bias, keep, keys.map(|keys| &keys[first..first + n_rows]));
+        });
+    }
+}
+
+/// Keys the masks of hidden activation `k`.
+fn fill_keys(keys: &mut [u64], dropout: HiddenDropout, k: usize, samples: &[u32]) {
+    let stream = u32::try_from(k + 1).unwrap_or(u32::MAX);
+    for (key, &sample) in keys.iter_mut().zip(samples) {
+        *key = row_key(dropout.seed, stream, dropout.epoch, u64::from(sample));
+    }
 }
 
 /// From the decoder's partial sums of the last activation's gradient back to the first activation's:
-/// fills `workspace.gradients`, then takes Adam's step on the hidden layers' weights and on all hidden biases.
-pub(super) fn backward(
+/// fills `workspace.gradients`.
+pub(super) fn backward<S: Precision>(
     pass: &Pass,
-    workspace: &mut Workspace,
-    layers: &mut [Layer],
-    n_samples: usize,
-    widths: &[usize],
-    n_tasks: usize,
+    workspace: &mut Workspace<S>,
+    layers: &[Layer],
+    architecture: &Architecture,
+    batch: &Minibatch,
 ) {
     let Pass { isa, keep, .. } = *pass;
-    let row_tiles = tiles(n_samples, SAMPLE_TILE);
-    let gradients = by_tile(&mut workspace.gradients, &row_tiles, widths, n_samples);
-    let last = widths.len() - 1;
-    let partials = &workspace.partials[..n_tasks * n_samples * widths[last]];
-    let activations = &workspace.activations;
-    let tasks = row_tiles.iter().zip(gradients).collect();
-    let shared_layers = &*layers;
-    parallel::map(tasks, |(rows, mut gradients): (&Range<usize>, Vec<&mut [f32]>)| {
-        for k in (0..=last).rev() {
-            let (rest, after) = gradients.split_at_mut(k + 1);
-            let out = &mut *rest[k];
+    let Workspace { activations, gradients, partials, .. } = workspace;
+    let (n_samples, n_tasks) = (batch.n_samples(), batch.n_tasks());
+    let tile_row = |tile| n_samples.min(tile * SAMPLE_TILE);
+    for k in (0..activations.len()).rev() {
+        let width = architecture.hidden_width(k);
+        let (rest, after) = gradients.split_at_mut(k + 1);
+        let out = TaskRows::new(&mut rest[k][..n_samples * width], width, &tile_row);
+        parallel::each(0..n_samples.div_ceil(SAMPLE_TILE), out, &|tile, part| {
+            let (out, first) = (part.rows, tile_row(tile));
+            let n_rows = out.len() / width;
             match after.first() {
-                None => sum_partials(out, partials, n_tasks, rows, n_samples, widths[last]),
-                Some(dy) => gemm(
-                    isa,
-                    DenseViewMut::new(out, rows.len(), widths[k]),
-                    DenseView::new(dy, rows.len(), widths[k + 1]),
-                    DenseView::new(&shared_layers[k + 1].weight.value, widths[k], widths[k + 1]).transposed(),
-                    0.0,
-                ),
+                None => sum_partials(out, partials, n_tasks, first * width, n_samples * width),
+                Some(dy) => {
+                    let n_out = architecture.hidden_width(k + 1);
+                    let dy = DenseView::new(&dy[first * n_out..(first + n_rows) * n_out], n_rows, n_out);
+                    let weight = DenseView::new(&layers[k].weight.value, width, n_out).transposed();
+                    gemm(isa, DenseViewMut::new(out, n_rows, width), dy, weight, 0.0);
+                }
             }
-            let activation = &activations[k][rows.start * widths[k]..rows.end * widths[k]];
-            relu_dropout_backward(isa, out, activation, keep);
-        }
-    });
-    update(isa, workspace, layers, n_samples, widths, &pass.adam);
-}
-
-/// One piece of the hidden layers' update.
-enum Update<'a> {
-    /// Some input units of a layer: their rows of weights, moments and gradient.
-    Weights { units: Range<usize>, rows: [&'a mut [f32]; 4], x: DenseView<'a>, dy: DenseView<'a> },
-    /// A layer's biases.
-    Biases { bias: &'a mut Tensor, dy: &'a [f32], width: usize },
+            relu_dropout_backward(isa, out, &activations[k][first * width..][..out.len()], keep);
+        });
+    }
 }
 
 /// `dW = x^T dy` and `db = sum of dy` of every layer but the wide ones' weights, and Adam's step on them.
-fn update(
-    isa: Isa,
-    workspace: &mut Workspace,
+pub(super) fn update<S: Precision>(
+    pass: &Pass,
+    workspace: &mut Workspace<S>,
+    encoder_bias: &mut Tensor,
     layers: &mut [Layer],
-    n_samples: usize,
-    widths: &[usize],
-    step: &Adam,
+    architecture: &Architecture,
+    batch: &Minibatch,
 ) {
-    let mut updates = Vec::new();
-    let mut weight_gradients = workspace.weight_gradients.iter_mut();
-    for (k, layer) in layers.iter_mut().enumerate() {
-        let width = widths[k];
-        let dy = &workspace.gradients[k][..n_samples * width];
-        updates.push(Update::Biases { bias: &mut layer.bias, dy, width });
-        let Some(n_in) = k.checked_sub(1).map(|k| widths[k]) else { continue };
-        let Some(dw) = weight_gradients.next() else { continue };
-        let x = DenseView::new(&workspace.activations[k - 1][..n_samples * n_in], n_samples, n_in);
-        let unit_tiles = tiles(n_in, WEIGHT_TILE);
-        let weight = &mut layer.weight;
-        let pieces = unit_tiles
-            .iter()
-            .zip(split_rows(&mut weight.value, &unit_tiles, width))
-            .zip(split_rows(&mut weight.m, &unit_tiles, width))
-            .zip(split_rows(&mut weight.v, &unit_tiles, width))
-            .zip(split_rows(dw, &unit_tiles, width));
-        updates.extend(pieces.map(|((((units, w), m), v), g)| Update::Weights {
-            units: units.clone(),
-            rows: [w, m, v, g],
-            x,
-            dy: DenseView::new(dy, n_samples, width),
-        }));
+    let Workspace { activations, gradients, weight_gradients, bias_gradients, .. } = workspace;
+    let n_samples = batch.n_samples();
+    let mut bias_gradients = bias_gradients.iter_mut();
+    let mut update_bias = |bias: &mut Tensor, dy: &[f32]| {
+        let Some(db) = bias_gradients.next() else { unreachable!("one for each hidden activation") };
+        let db = &mut db[..bias.value.len()];
+        column_sums(pass.isa, db, dy);
+        adam(pass.isa, &mut bias.value, &mut bias.m, &mut bias.v, db, &pass.adam);
+    };
+    let dy_of = |k: usize| &gradients[k][..n_samples * architecture.hidden_width(k)];
+    update_bias(encoder_bias, dy_of(0));
+    for ((k, Layer { weight, bias }), dw) in layers.iter_mut().enumerate().zip(weight_gradients) {
+        let (n_in, n_out) = (architecture.hidden_width(k), architecture.hidden_width(k + 1));
+        let (x, dy) = (&activations[k][..n_samples * n_in], dy_of(k + 1));
+        parallel::both(
+            || update_bias(bias, dy),
+            || update_weights(pass, weight, &mut dw[..n_in * n_out], (x, n_in), (dy, n_out)),
+        );
     }
-    parallel::map(updates, |update| match update {
-        Update::Weights { units, rows: [w, m, v, g], x, dy } => {
-            let dw = DenseViewMut::new(g, units.len(), dy.n_cols());
-            gemm(isa, dw, x.columns(units).transposed(), dy, 0.0);
-            adam(isa, w, m, v, g, step);
-        }
-        Update::Biases { bias, dy, width } => {
-            let mut db = vec![0.0; width];
-            column_sums(isa, &mut db, dy);
-            adam(isa, &mut bias.value, &mut bias.m, &mut bias.v, &db, step);
-        }
+}
+
+/// Gradient and Adam's step of one hidden layer's weights, from its input `x` and its output's gradient.
+fn update_weights(
+    pass: &Pass,
+    weight: &mut Tensor,
+    dw: &mut [f32],
+    (x, n_in): (&[f32], usize),
+    (dy, n_out): (&[f32], usize),
+) {
+    let n_samples = dy.len() / n_out;
+    let (x, dy) = (DenseView::new(x, n_samples, n_in), DenseView::new(dy, n_samples, n_out));
+    let first_unit = |tile| n_in.min(tile * WEIGHT_TILE);
+    let Tensor { value, m, v } = weight;
+    let rows = |rows| TaskRows::new(rows, n_out, &first_unit);
+    let parts = ((rows(value), rows(dw)), (rows(m), rows(v)));
+    parallel::each(0..n_in.div_ceil(WEIGHT_TILE), parts, &|tile, ((w, g), (m, v))| {
+        let units = first_unit(tile)..first_unit(tile + 1);
+        let dw = DenseViewMut::new(g.rows, units.len(), n_out);
+        gemm(pass.isa, dw, x.columns(units).transposed(), dy, 0.0);
+        adam(pass.isa, w.rows, m.rows, v.rows, g.rows, &pass.adam);
     });
 }
 
-/// For every tile of samples its rows of each buffer.
-fn by_tile<'a>(
-    buffers: &'a mut [Buffer],
-    row_tiles: &[Range<usize>],
-    widths: &[usize],
-    n_samples: usize,
-) -> Vec<Vec<&'a mut [f32]>> {
-    let mut tiles: Vec<Vec<&mut [f32]>> = row_tiles.iter().map(|_| Vec::new()).collect();
-    for (buffer, &width) in buffers.iter_mut().zip(widths) {
-        let rows = split_rows(&mut buffer[..n_samples * width], row_tiles, width);
-        for (tile, rows) in tiles.iter_mut().zip(rows) {
-            tile.push(rows);
-        }
-    }
-    tiles
-}
-
-/// The sum of the tasks' partial results for some samples, always added in the order of the tasks.
-fn sum_partials(
-    out: &mut [f32],
-    partials: &[f32],
-    n_tasks: usize,
-    rows: &Range<usize>,
-    n_samples: usize,
-    width: usize,
-) {
+/// The sum of the tasks' partial results, `task_len` values each, from `first` on; always added in the order of
+/// the tasks.
+fn sum_partials(out: &mut [f32], partials: &[f32], n_tasks: usize, first: usize, task_len: usize) {
     out.fill(0.0);
     for task in 0..n_tasks {
-        let first = (task * n_samples + rows.start) * width;
-        for (sum, part) in out.iter_mut().zip(&partials[first..]) {
+        for (sum, part) in out.iter_mut().zip(&partials[task * task_len + first..]) {
             *sum += part;
         }
     }

@@ -11,6 +11,7 @@ mod features;
 mod file;
 mod hidden;
 mod network;
+mod precision;
 mod step;
 mod workspace;
 
@@ -18,6 +19,7 @@ pub use architecture::Architecture;
 pub use buffer::Buffer;
 pub use features::{Features, Labels};
 pub use file::{ModelFile, ModelInfo};
-pub use network::{Layer, Network, Tensor};
+pub use network::{Layer, Network, Snapshot, Tensor};
+pub use precision::Precision;
 pub use step::{HiddenDropout, LossKind, StepOptions, StepResult};
 pub use workspace::Workspace;

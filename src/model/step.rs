@@ -1,15 +1,18 @@
 //! One minibatch through the network: forward, loss, backward and Adam.
 
 use std::ops::Range;
+use std::time::Instant;
 
 use late_fast_kernels::Isa;
 use late_fast_kernels::adam::Adam;
 
-use super::network::{Layer, Network};
+use super::network::Network;
+use super::precision::Precision;
 use super::workspace::Workspace;
 use super::{decoder, encoder, hidden};
 use crate::error::Result;
 use crate::minibatch::Minibatch;
+use crate::profile::Phase;
 
 /// Adam's constants, as in TensorFlow and PyTorch.
 const BETA1: f64 = 0.9;
@@ -100,7 +103,7 @@ impl LossKind {
     }
 }
 
-impl Network {
+impl<S: Precision> Network<S> {
     /// One training step on `batch`: all weights and moments move. A batch without an observed entry
     /// changes nothing.
     ///
@@ -108,7 +111,7 @@ impl Network {
     /// When the workspace cannot grow.
     pub fn train_step(
         &mut self,
-        workspace: &mut Workspace,
+        workspace: &mut Workspace<S>,
         batch: &Minibatch,
         options: &StepOptions,
     ) -> Result<StepResult> {
@@ -126,19 +129,19 @@ impl Network {
             keep: options.dropout.map_or(1.0, |d| d.keep),
             adam: Adam::at_step(f64::from(options.learning_rate), BETA1, BETA2, EPSILON, self.steps),
         };
-        let widths = self.architecture.hidden_widths();
-        let (n_samples, n_tasks) = (batch.n_samples(), batch.n_tasks());
-        let Some((output, before)) = self.layers.split_last_mut() else {
-            unreachable!("a network has at least two layers")
+        let start = Instant::now();
+        let sum = match options.loss {
+            LossKind::MaskedMse { .. } => decoder::masked_step(&pass, workspace, &mut self.decoder, batch),
+            LossKind::Mse => decoder::dense_step(&pass, workspace, &mut self.decoder, batch),
         };
-        let d = &workspace.activations[widths.len() - 1][..n_samples * pass.k];
-        let output_step = match options.loss {
-            LossKind::MaskedMse { .. } => decoder::masked_step,
-            LossKind::Mse => decoder::dense_step,
-        };
-        let sum = output_step(&pass, &mut workspace.partials, output, batch, d);
-        hidden::backward(&pass, workspace, before, n_samples, &widths, n_tasks);
-        encoder::backward(&pass, &mut before[0], batch, &workspace.gradients[0][..n_samples * pass.k]);
+        let start = workspace.profile.lap(Phase::Decoder, start);
+        hidden::backward(&pass, workspace, &self.hidden, &self.architecture, batch);
+        let start = workspace.profile.lap(Phase::Middle, start);
+        let dh = &workspace.gradients[0][..batch.n_samples() * pass.k];
+        encoder::backward(&pass, &mut self.encoder, batch, dh, &mut workspace.rows);
+        let start = workspace.profile.lap(Phase::EncoderStep, start);
+        hidden::update(&pass, workspace, &mut self.encoder.bias, &mut self.hidden, &self.architecture, batch);
+        workspace.profile.lap(Phase::Optimiser, start);
         Ok(StepResult { sum, count })
     }
 
@@ -148,13 +151,13 @@ impl Network {
     /// When the workspace cannot grow.
     pub fn held_out_error(
         &self,
-        workspace: &mut Workspace,
+        workspace: &mut Workspace<S>,
         batch: &Minibatch,
         isa: Isa,
     ) -> Result<StepResult> {
         self.encode(workspace, batch, isa, None)?;
         let (d, k) = (self.last_hidden(workspace, batch.n_samples()), self.architecture.wide());
-        let sum = decoder::masked_error(isa, self.output_layer(), batch, d, k, Minibatch::held_out_of);
+        let sum = decoder::masked_error(isa, &self.decoder, batch, d, k, Minibatch::held_out_of);
         Ok(StepResult { sum, count: batch.held_out.nnz() as f64 })
     }
 
@@ -164,7 +167,7 @@ impl Network {
     /// When the workspace cannot grow.
     pub fn reconstruction_error(
         &self,
-        workspace: &mut Workspace,
+        workspace: &mut Workspace<S>,
         batch: &Minibatch,
         isa: Isa,
         loss: LossKind,
@@ -173,9 +176,9 @@ impl Network {
         let (d, k) = (self.last_hidden(workspace, batch.n_samples()), self.architecture.wide());
         let sum = match loss {
             LossKind::MaskedMse { .. } => {
-                decoder::masked_error(isa, self.output_layer(), batch, d, k, Minibatch::targets_of)
+                decoder::masked_error(isa, &self.decoder, batch, d, k, Minibatch::targets_of)
             }
-            LossKind::Mse => decoder::dense_error(isa, self.output_layer(), batch, d, k),
+            LossKind::Mse => decoder::dense_error(isa, &self.decoder, batch, d, k),
         };
         Ok(StepResult { sum, count: loss.count(batch) })
     }
@@ -186,42 +189,48 @@ impl Network {
     /// When the workspace cannot grow.
     pub fn encode(
         &self,
-        workspace: &mut Workspace,
+        workspace: &mut Workspace<S>,
         batch: &Minibatch,
         isa: Isa,
         dropout: Option<HiddenDropout>,
     ) -> Result<()> {
-        let widths = self.architecture.hidden_widths();
-        workspace.reserve(&self.architecture, batch.n_samples(), batch.n_tasks())?;
-        encoder::forward(isa, &mut workspace.partials, &self.layers[0], batch, self.architecture.wide());
-        let layers = &self.layers[..widths.len()];
-        hidden::forward(isa, workspace, layers, &batch.samples, &widths, batch.n_tasks(), dropout);
+        workspace.reserve(&self.architecture, batch)?;
+        let start = Instant::now();
+        encoder::forward(isa, &mut workspace.partials, &self.encoder, batch, self.architecture.wide());
+        let start = workspace.profile.lap(Phase::Encoder, start);
+        hidden::forward(
+            isa,
+            workspace,
+            &self.encoder.bias.value,
+            &self.hidden,
+            &self.architecture,
+            batch,
+            dropout,
+        );
+        workspace.profile.lap(Phase::Middle, start);
         Ok(())
     }
 
     /// The latent code of the batch encoded last, `n_samples x n_latent`.
-    pub fn latent<'a>(&self, workspace: &'a Workspace, n_samples: usize) -> &'a [f32] {
+    pub fn latent<'a>(&self, workspace: &'a Workspace<S>, n_samples: usize) -> &'a [f32] {
         &workspace.activations[self.architecture.latent_index()][..n_samples * self.architecture.n_latent()]
     }
 
     /// The last hidden activation of the batch encoded last, `n_samples x wide`.
-    pub fn last_hidden<'a>(&self, workspace: &'a Workspace, n_samples: usize) -> &'a [f32] {
-        let last = self.architecture.hidden_widths().len() - 1;
+    pub fn last_hidden<'a>(&self, workspace: &'a Workspace<S>, n_samples: usize) -> &'a [f32] {
+        let last = self.architecture.n_hidden() - 1;
         &workspace.activations[last][..n_samples * self.architecture.wide()]
     }
+}
 
+impl Network {
     /// The dense output of some features for every row of `d` (the last hidden activation),
     /// `n_samples x features`.
     pub fn output(&self, isa: Isa, d: &[f32], features: Range<usize>) -> Vec<f32> {
-        let k = self.architecture.wide();
-        let layer = self.output_layer();
+        let (k, layer) = (self.architecture.wide(), &self.decoder);
         let mut y = vec![0.0; d.len() / k * features.len()];
         let w = &layer.weight.value[features.start * k..features.end * k];
         decoder::relu_affine(isa, &mut y, d, w, &layer.bias.value[features], k);
         y
-    }
-
-    fn output_layer(&self) -> &Layer {
-        &self.layers[self.layers.len() - 1]
     }
 }

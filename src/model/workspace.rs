@@ -1,12 +1,17 @@
 //! Scratch memory of a step, allocated once and reused.
 
+use late_fast_kernels::{F32, decoder};
+
 use super::architecture::Architecture;
 use super::buffer::Buffer;
+use super::precision::Precision;
 use crate::error::Result;
+use crate::minibatch::Minibatch;
+use crate::profile::Profile;
 
 /// Activations, gradients and partial sums of one minibatch.
-#[derive(Debug, Default)]
-pub struct Workspace {
+#[derive(Debug)]
+pub struct Workspace<S: Precision = F32> {
     /// Output of every hidden layer, `batch_size x width`; after dropout when training.
     pub(super) activations: Vec<Buffer>,
     /// The loss's gradient with respect to each, same shapes.
@@ -15,45 +20,77 @@ pub struct Workspace {
     pub(super) partials: Buffer,
     /// Weight gradients of the hidden layers.
     pub(super) weight_gradients: Vec<Buffer>,
+    /// Bias gradients of the hidden activations.
+    pub(super) bias_gradients: Vec<Buffer>,
+    /// Keys of the samples' dropout masks.
+    pub(super) keys: Vec<u64>,
+    /// The activation or gradient beside a wide layer, stored as the layer is.
+    pub(super) rows: Buffer<S::Word>,
+    /// What the decoder's step needs, for every task.
+    pub(super) scratch: Buffer,
+    /// Where the time of all steps went.
+    pub profile: Profile,
 }
 
-impl Default for Buffer {
+impl<S: Precision> Default for Workspace<S> {
     fn default() -> Self {
-        match Self::zeros(0) {
-            Ok(empty) => empty,
-            Err(_) => unreachable!("an empty buffer needs no memory"),
+        Self {
+            activations: Vec::new(),
+            gradients: Vec::new(),
+            partials: Buffer::default(),
+            weight_gradients: Vec::new(),
+            bias_gradients: Vec::new(),
+            keys: Vec::new(),
+            rows: Buffer::default(),
+            scratch: Buffer::default(),
+            profile: Profile::default(),
         }
     }
 }
 
-impl Workspace {
-    /// Makes room for a minibatch of `n_samples` whose features are dealt to `n_tasks`.
-    pub(super) fn reserve(
-        &mut self,
-        architecture: &Architecture,
-        n_samples: usize,
-        n_tasks: usize,
-    ) -> Result<()> {
-        let widths = architecture.hidden_widths();
-        self.activations.resize_with(widths.len(), Buffer::default);
-        self.gradients.resize_with(widths.len(), Buffer::default);
-        self.weight_gradients.resize_with(widths.len() - 1, Buffer::default);
-        for (k, width) in widths.iter().enumerate() {
+impl<S: Precision> Workspace<S> {
+    /// Makes room for a minibatch.
+    pub(super) fn reserve(&mut self, architecture: &Architecture, batch: &Minibatch) -> Result<()> {
+        let (n_samples, wide, n_hidden) = (batch.n_samples(), architecture.wide(), architecture.n_hidden());
+        self.activations.resize_with(n_hidden, Buffer::default);
+        self.gradients.resize_with(n_hidden, Buffer::default);
+        self.bias_gradients.resize_with(n_hidden, Buffer::default);
+        self.weight_gradients.resize_with(n_hidden - 1, Buffer::default);
+        for (k, width) in architecture.hidden_widths().enumerate() {
             self.activations[k].reserve(n_samples * width)?;
             self.gradients[k].reserve(n_samples * width)?;
+            self.bias_gradients[k].reserve(width)?;
+            if k > 0 {
+                self.weight_gradients[k - 1].reserve(architecture.hidden_width(k - 1) * width)?;
+            }
         }
-        for (k, w) in widths.windows(2).enumerate() {
-            self.weight_gradients[k].reserve(w[0] * w[1])?;
-        }
-        self.partials.reserve(n_tasks * n_samples * architecture.wide())
+        self.keys.resize(n_samples.max(self.keys.len()), 0);
+        self.rows.reserve(n_samples * S::row_words(wide))?;
+        self.scratch.reserve(batch.n_tasks() * scratch_len(batch, wide))?;
+        self.partials.reserve(batch.n_tasks() * n_samples * wide)
     }
 
     /// Bytes for a minibatch of `n_samples` whose features are dealt to `n_tasks`.
     pub fn bytes(architecture: &Architecture, n_samples: usize, n_tasks: usize) -> u64 {
-        let widths = architecture.hidden_widths();
-        let floats = 2 * n_samples * widths.iter().sum::<usize>()
-            + widths.windows(2).map(|w| w[0] * w[1]).sum::<usize>()
-            + n_tasks * n_samples * architecture.wide();
+        let widths = || architecture.hidden_widths();
+        let block = Minibatch::FEATURE_BLOCK.min(architecture.n_features);
+        let scratch = decoder::scratch_len(n_samples, block, n_samples * block, architecture.wide());
+        let floats = 2 * n_samples * widths().sum::<usize>()
+            + widths().zip(widths().skip(1)).map(|(n_in, n_out)| n_in * n_out).sum::<usize>()
+            + n_samples * architecture.wide()
+            + n_tasks * (n_samples * architecture.wide() + scratch);
         floats as u64 * size_of::<f32>() as u64
     }
+}
+
+/// Scratch memory of one task of the decoder's step.
+pub(super) fn scratch_len(batch: &Minibatch, k: usize) -> usize {
+    let blocks = (0..batch.n_tasks()).flat_map(|task| batch.task_blocks(task));
+    blocks
+        .map(|features| {
+            let nnz = batch.targets.indptr[features.end] - batch.targets.indptr[features.start];
+            decoder::scratch_len(batch.n_samples(), features.len(), nnz, k)
+        })
+        .max()
+        .unwrap_or(0)
 }

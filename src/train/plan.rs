@@ -50,7 +50,7 @@ impl Plan {
             steps_per_epoch: n_samples.div_ceil(config.batch_size) as u64,
             weight_bytes: 2 * value_bytes,
             optimiser_bytes: 2 * value_bytes,
-            minibatch_bytes: Workspace::bytes(&architecture, batch, Minibatch::max_tasks(n_features))
+            minibatch_bytes: Workspace::<late_fast_kernels::F32>::bytes(&architecture, batch, Minibatch::max_tasks(n_features))
                 + Minibatch::bytes(n_features, batch, nnz_per_batch),
             fixed_bytes: budget::fixed_bytes(n_names),
             block_bytes: budget::block_bytes(summary.tally.nnz),

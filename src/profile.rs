@@ -1,0 +1,77 @@
+//! Where the time of a run goes.
+
+use std::time::{Duration, Instant};
+
+/// What time is spent on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Gathering minibatches: beside the step where there are threads to spare, so not part of its time.
+    Gather,
+    /// The encoder's forward product.
+    Encoder,
+    /// The hidden layers, forward and back.
+    Middle,
+    /// The decoder's products, loss and gradients, and Adam on its layer in the same pass.
+    Decoder,
+    /// The encoder's weight gradient and Adam on its layer in the same pass.
+    EncoderStep,
+    /// The weight gradients of the hidden layers and Adam on them.
+    Optimiser,
+    /// Everything done to score the held-out entries or samples.
+    Validation,
+    /// Waiting for a minibatch.
+    Idle,
+}
+
+impl Phase {
+    /// All of them, in the order of a step.
+    pub const ALL: [Self; 8] = [
+        Self::Gather,
+        Self::Encoder,
+        Self::Middle,
+        Self::Decoder,
+        Self::EncoderStep,
+        Self::Optimiser,
+        Self::Validation,
+        Self::Idle,
+    ];
+
+    /// For people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Gather => "gather (beside the step)",
+            Self::Encoder => "encoder forward",
+            Self::Middle => "hidden layers",
+            Self::Decoder => "decoder with Adam",
+            Self::EncoderStep => "encoder backward with Adam",
+            Self::Optimiser => "hidden layers' update",
+            Self::Validation => "validation",
+            Self::Idle => "idle (waiting for minibatches)",
+        }
+    }
+}
+
+/// Time by [`Phase`].
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Profile([Duration; Phase::ALL.len()]);
+
+impl Profile {
+    /// Adds the time since `start` to a phase and returns the present.
+    pub fn lap(&mut self, phase: Phase, start: Instant) -> Instant {
+        let now = Instant::now();
+        self.0[phase as usize] += now - start;
+        now
+    }
+
+    /// Time spent on a phase.
+    pub fn of(&self, phase: Phase) -> Duration {
+        self.0[phase as usize]
+    }
+
+    /// Adds another profile's times.
+    pub fn add(&mut self, other: &Self) {
+        for (sum, more) in self.0.iter_mut().zip(other.0) {
+            *sum += more;
+        }
+    }
+}
