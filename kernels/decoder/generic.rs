@@ -2,11 +2,13 @@ use super::{Batch, EntryLoss, MAX_FEATURES, tile_of};
 use crate::adam::AdamLanes;
 use crate::blocks::{RowBlock, over_row};
 use crate::lanes::Lanes;
-use crate::paired::GROUP;
 use crate::sddmm::dots;
-use crate::spmm::generic::accumulate;
+use crate::spmm::generic::{Row, accumulate};
 use crate::storage::{F32, Rounding, Rows, store, store_head, zeros};
 use crate::{Adam, CsrView, WideLayerMut};
+
+/// Entries of a sample whose rows of `w` stay in L1 between the outputs and `dd`.
+const VISIT: usize = 8;
 
 /// One sample: its rows of `d` and `dd`, and what it shares with the others.
 struct Sample<'a, S: Rows> {
@@ -21,55 +23,68 @@ struct Sample<'a, S: Rows> {
 }
 
 impl<S: Rows> Sample<'_, S> {
-    /// `G` entries at once: their rows of `w` come into L1 with the dot products and serve again for `dd`, and
-    /// the loads of `d` and `dd` are shared. Writes the gradients; returns the sum of losses.
+    /// Losses and gradients of up to [`VISIT`] entries: their rows of `w` come into L1 with the outputs and serve
+    /// again for `dd`, which is kept in registers meanwhile. (Adding to `dd` in memory for four entries at a time
+    /// took twice as long: loads of `w` wait for earlier stores to `dd` at the same offset in a page of 4 KiB.)
     ///
     /// # Safety
     /// The CPU has the instruction set of `V`; the pointers are valid as stated, `features` are below `n_features`.
     #[inline(always)]
-    unsafe fn group<V: Lanes, const G: usize>(
+    unsafe fn visit<V: Lanes, const N: usize>(
+        &self,
+        features: &[u32],
+        targets: &[f32; VISIT],
+        slopes: &mut [f32; VISIT],
+    ) -> f64 {
+        let (mut loss, mut at) = (0.0, 0);
+        // SAFETY: passed on.
+        unsafe {
+            while let Some(four) = features[at..].first_chunk::<4>() {
+                loss += self.outputs::<V, 4>(four, &targets[at..], &mut slopes[at..]);
+                at += 4;
+            }
+            loss += match features[at..] {
+                [a, b, c] => self.outputs::<V, 3>(&[a, b, c], &targets[at..], &mut slopes[at..]),
+                [a, b] => self.outputs::<V, 2>(&[a, b], &targets[at..], &mut slopes[at..]),
+                [a] => self.outputs::<V, 1>(&[a], &targets[at..], &mut slopes[at..]),
+                _ => 0.0,
+            };
+            let (w, row_words) = (self.w, self.row_words);
+            let mut row = Row::<S> { out: self.dd, cols: features, values: &slopes[..], w, row_words };
+            over_row::<V, N>(self.k, &mut row);
+        }
+        loss
+    }
+
+    /// Outputs of `G` entries, which share the loads of `d`: writes their gradients, returns the sum of losses.
+    ///
+    /// # Safety
+    /// As for [`Sample::visit`].
+    #[inline(always)]
+    unsafe fn outputs<V: Lanes, const G: usize>(
         &self,
         features: &[u32; G],
-        targets: [f32; G],
-        slopes: &mut [f32; G],
+        targets: &[f32],
+        slopes: &mut [f32],
     ) -> f64 {
-        let (groups, left) = (self.k / GROUP, self.k % GROUP);
-        // SAFETY: `groups` groups and `left` values lie within every row.
-        unsafe {
-            let w = features.map(|feature| self.w.add(feature as usize * self.row_words));
-            let dots = dots::<F32, S, V, G>(self.d, w, self.k);
-            let mut loss = 0.0;
-            let mut g = [V::splat(0.0); G];
-            for e in 0..G {
-                let z = self.bias[features[e] as usize] + dots[e];
-                let (l, slope) = self.loss.at(if z < 0.0 { 0.0 } else { z }, targets[e]);
-                slopes[e] = if z > 0.0 { slope * self.grad_scale } else { 0.0 };
-                g[e] = V::splat(slopes[e]);
-                loss += l;
-            }
-            for group in 0..groups {
-                let mut dd = F32::load::<V>(self.dd, group);
-                for e in 0..G {
-                    accumulate(&mut dd, S::load(w[e], group), g[e]);
-                }
-                store(self.dd, group, dd);
-            }
-            if left > 0 {
-                let mut dd = F32::load_head::<V>(self.dd, groups, left);
-                for e in 0..G {
-                    accumulate(&mut dd, S::load_head(w[e], groups, left), g[e]);
-                }
-                store_head(self.dd, groups, dd, left);
-            }
-            loss
+        let w = features.map(|feature| self.w.wrapping_add(feature as usize * self.row_words));
+        // SAFETY: passed on.
+        let dots = unsafe { dots::<F32, S, V, G>(self.d, w, self.k) };
+        let mut loss = 0.0;
+        for (e, slope) in slopes[..G].iter_mut().enumerate() {
+            let z = self.bias[features[e] as usize] + dots[e];
+            let (l, g) = self.loss.at(if z < 0.0 { 0.0 } else { z }, targets[e]);
+            *slope = if z > 0.0 { g * self.grad_scale } else { 0.0 };
+            loss += l;
         }
+        loss
     }
 }
 
-/// How far each feature's entries are used.
+/// The entries by feature, and how far those of each feature are used.
 struct Cursors<'a> {
-    targets: CsrView<'a>,
-    /// Places among all entries in view.
+    samples: &'a [u32],
+    targets: &'a [f32],
     next: [usize; MAX_FEATURES],
 }
 
@@ -79,70 +94,62 @@ impl<'a> Cursors<'a> {
         for (next, start) in next.iter_mut().zip(targets.indptr()) {
             *next = start - targets.indptr()[0];
         }
-        Self { targets, next }
+        Self { samples: targets.indices(), targets: targets.data(), next }
     }
 
-    /// The next entry of a feature, which must be one of `sample`: its place among all entries and its target.
+    /// The next entry of a feature, which must be one of `sample`: its place among all entries. That it is not
+    /// one of the next feature already is left to [`Cursors::check_end`].
     #[inline(always)]
-    fn take(&mut self, feature: u32, sample: usize) -> (usize, f32) {
-        let feature = feature as usize;
-        let (at, indptr) = (self.next[feature], self.targets.indptr());
-        let is_entry = at < indptr[feature + 1] - indptr[0] && self.targets.indices()[at] as usize == sample;
-        assert!(is_entry, "by_sample and targets differ at sample {sample}, feature {feature}, or are not sorted");
-        self.next[feature] = at + 1;
-        (at, self.targets.data()[at])
+    fn take(&mut self, feature: u32, sample: usize) -> usize {
+        let at = self.next[feature as usize];
+        if self.samples.get(at).is_none_or(|&found| found as usize != sample) {
+            not_the_same_entries(feature as usize);
+        }
+        self.next[feature as usize] = at + 1;
+        at
     }
 
-    /// All entries of a sample, four at a time. Returns the sum of losses.
+    /// Whether exactly the entries of each feature were used.
+    fn check_end(&self, targets: CsrView<'_>) {
+        for (feature, (next, end)) in self.next.iter().zip(&targets.indptr()[1..]).enumerate() {
+            if *next != end - targets.indptr()[0] {
+                not_the_same_entries(feature);
+            }
+        }
+    }
+
+    /// All entries of a sample. Returns the sum of losses.
     ///
     /// # Safety
-    /// As for [`Sample::group`].
+    /// As for [`Sample::visit`].
     #[inline(always)]
-    unsafe fn sample<S: Rows, V: Lanes>(
+    unsafe fn sample<S: Rows, V: Lanes, const N: usize>(
         &mut self,
         this: &Sample<'_, S>,
         sample: usize,
-        mut features: &[u32],
-        slopes: &mut [f32],
+        features: &[u32],
+        all_slopes: &mut [f32],
     ) -> f64 {
+        let (mut places, mut targets, mut slopes) = ([0; VISIT], [0.0; VISIT], [0.0; VISIT]);
         let mut loss = 0.0;
-        // SAFETY: passed on.
-        unsafe {
-            while let Some((four, more)) = features.split_first_chunk() {
-                loss += self.step::<S, V, 4>(this, sample, four, slopes);
-                features = more;
+        for features in features.chunks(VISIT) {
+            for ((place, target), &feature) in places.iter_mut().zip(&mut targets).zip(features) {
+                *place = self.take(feature, sample);
+                *target = self.targets[*place];
             }
-            loss += match *features {
-                [a, b, c] => self.step::<S, V, 3>(this, sample, &[a, b, c], slopes),
-                [a, b] => self.step::<S, V, 2>(this, sample, &[a, b], slopes),
-                [a] => self.step::<S, V, 1>(this, sample, &[a], slopes),
-                _ => 0.0,
-            };
+            // SAFETY: passed on.
+            loss += unsafe { this.visit::<V, N>(features, &targets, &mut slopes) };
+            for (&place, &slope) in places.iter().zip(&slopes).take(features.len()) {
+                all_slopes[place] = slope;
+            }
         }
         loss
     }
+}
 
-    /// The next `G` entries of `sample`, in the order of its features; gradients go to `slopes`.
-    ///
-    /// # Safety
-    /// As for [`Sample::group`].
-    #[inline(always)]
-    unsafe fn step<S: Rows, V: Lanes, const G: usize>(
-        &mut self,
-        entries: &Sample<'_, S>,
-        sample: usize,
-        features: &[u32; G],
-        slopes: &mut [f32],
-    ) -> f64 {
-        let taken = features.map(|feature| self.take(feature, sample));
-        let mut found = [0.0; G];
-        // SAFETY: passed on.
-        let loss = unsafe { entries.group::<V, G>(features, taken.map(|(_, target)| target), &mut found) };
-        for ((at, _), slope) in taken.into_iter().zip(found) {
-            slopes[at] = slope;
-        }
-        loss
-    }
+#[cold]
+fn not_the_same_entries(feature: usize) -> ! {
+    panic!("by_sample and targets have other entries, or in another order, at feature {feature}")
 }
 
 /// One feature's gradient over the samples of a tile, added to that of earlier tiles, then either carried on or
@@ -247,7 +254,7 @@ pub(super) unsafe fn decoder_step<S: Rows, V: Lanes, const N: usize>(
             for sample in start..end {
                 let (d, dd, w) = (d.add(sample * k), dd.add(sample * k), rows[0].cast_const());
                 let this = Sample::<S> { d, dd, w, row_words, k, bias, grad_scale, loss };
-                total += cursors.sample::<S, V>(&this, sample, by_sample.row(sample).0, slopes);
+                total += cursors.sample::<S, V, N>(&this, sample, by_sample.row(sample).0, slopes);
             }
             for feature in 0..n_features {
                 let entries = done[feature]..cursors.next[feature];
@@ -274,6 +281,7 @@ pub(super) unsafe fn decoder_step<S: Rows, V: Lanes, const N: usize>(
             start = end;
         }
     }
+    cursors.check_end(targets);
     let all = targets.indptr();
     for feature in 0..n_features {
         let slopes = &slopes[all[feature] - all[0]..all[feature + 1] - all[0]];

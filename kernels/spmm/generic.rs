@@ -4,12 +4,12 @@ use crate::lanes::Lanes;
 use crate::storage::{F32, Group, Rows, store, store_head, zeros};
 
 /// One row of `x` and of `out`; every index names a row of `w: n_cols × k`.
-struct Row<'a, S: Rows> {
-    out: *mut f32,
-    cols: &'a [u32],
-    values: &'a [f32],
-    w: *const S::Word,
-    row_words: usize,
+pub(crate) struct Row<'a, S: Rows> {
+    pub(crate) out: *mut f32,
+    pub(crate) cols: &'a [u32],
+    pub(crate) values: &'a [f32],
+    pub(crate) w: *const S::Word,
+    pub(crate) row_words: usize,
 }
 
 /// `sums += value · row`.

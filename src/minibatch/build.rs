@@ -16,7 +16,7 @@ const ENTRIES_PER_FEATURE: usize = 8;
 /// Blocks of one minibatch are dealt to at most this many tasks. The number depends on the data alone,
 /// never on the threads, since each task has a partial sum of its own and their order fixes the result's bits.
 const MAX_TASKS: usize = 32;
-const BLOCKS_PER_TASK: usize = 8;
+const BLOCKS_PER_TASK: usize = 4;
 const MIN_TASKS: usize = 4;
 
 /// Entries sorted by feature: the transpose of a minibatch.
@@ -67,7 +67,7 @@ struct FeatureBlock {
 
 impl Minibatch {
     /// Features are worked on in blocks of this many: their weight rows stay in a core's L2 cache.
-    pub const FEATURE_BLOCK: usize = 128;
+    pub const FEATURE_BLOCK: usize = 256;
 
     /// The most tasks that a minibatch of this many features is dealt to.
     pub fn max_tasks(n_features: usize) -> usize {
