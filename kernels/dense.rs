@@ -71,6 +71,17 @@ impl<'a> DenseView<'a> {
         self.data[row * self.stride + col]
     }
 
+    /// # Panics
+    /// If an element is outside the slice, which no constructor allows: for those who pass pointers on.
+    pub(crate) fn assert_within(&self) {
+        let (rows, cols) =
+            if self.transposed { (self.n_cols, self.n_rows) } else { (self.n_rows, self.n_cols) };
+        if rows > 0 && cols > 0 {
+            let fits = cols <= self.stride && size(rows - 1, self.stride) + cols <= self.data.len();
+            assert!(fits, "the view exceeds its slice");
+        }
+    }
+
     /// The slice from the first element on, the distance between stored rows, and whether those are the
     /// view's columns.
     pub(crate) fn parts(&self) -> (&'a [f32], usize, bool) {

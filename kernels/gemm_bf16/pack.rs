@@ -1,0 +1,200 @@
+use super::{panel_words, reference};
+use crate::paired::words;
+use crate::table::{select, size};
+use crate::{DenseView, Isa, Kernel};
+
+/// Signature shared by the kernels that pack a factor.
+pub type Pack = unsafe fn(&mut [u32], DenseView<'_>);
+
+/// Every kernel of [`pack_left`].
+pub static LEFT_KERNELS: &[Kernel<Pack>] = &[
+    Kernel::new(Isa::Reference, "pack_left_bf16__reference", reference::pack_left_bf16__reference),
+    #[cfg(target_arch = "x86_64")]
+    Kernel::new(Isa::Avx512, "pack_left_bf16__avx512", avx512::pack_left_bf16__avx512),
+];
+
+/// Every kernel of [`pack_right`].
+pub static RIGHT_KERNELS: &[Kernel<Pack>] = &[
+    Kernel::new(Isa::Reference, "pack_right_bf16__reference", reference::pack_right_bf16__reference),
+    #[cfg(target_arch = "x86_64")]
+    Kernel::new(Isa::Avx512, "pack_right_bf16__avx512", avx512::pack_right_bf16__avx512),
+];
+
+/// The paired rows of a left factor. `out: m × words(k)`, overwritten; `a: m × k`.
+///
+/// # Panics
+/// If the length is another, or this CPU lacks `isa`.
+pub fn pack_left(isa: Isa, out: &mut [u32], a: DenseView<'_>) {
+    assert_eq!(out.len(), size(a.n_rows(), words(a.n_cols())), "out is not m × words(k)");
+    a.assert_within();
+    let kernel = select(LEFT_KERNELS, isa);
+    // SAFETY: `select` checked the CPU, the asserts above the length and the view.
+    unsafe { kernel(out, a) }
+}
+
+/// The panels of a right factor. `out: panel_words(k, n)`, overwritten; `b: k × n`.
+///
+/// # Panics
+/// If the length is another, or this CPU lacks `isa`.
+pub fn pack_right(isa: Isa, out: &mut [u32], b: DenseView<'_>) {
+    assert_eq!(out.len(), panel_words(b.n_rows(), b.n_cols()), "out is not panel_words(k, n)");
+    b.assert_within();
+    let kernel = select(RIGHT_KERNELS, isa);
+    // SAFETY: `select` checked the CPU, the asserts above the length and the view.
+    unsafe { kernel(out, b) }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod avx512 {
+    use std::arch::x86_64::*;
+
+    use crate::DenseView;
+    use crate::gemm_bf16::PANEL;
+    use crate::lanes::{Avx512, Lanes};
+    use crate::paired::generic::encode;
+    use crate::paired::{GROUP, GROUP_WORDS, words};
+
+    /// Sixteen words of each of sixteen rows or columns.
+    type Words = [__m512i; 16];
+
+    /// # Safety
+    /// The CPU has AVX-512F; `out` is `m × words(k)`; the view is within its slice.
+    #[target_feature(enable = "avx512f")]
+    pub(in super::super) unsafe fn pack_left_bf16__avx512(out: &mut [u32], a: DenseView<'_>) {
+        let (m, k) = (a.n_rows(), a.n_cols());
+        let (data, stride, transposed) = a.parts();
+        let (out, data) = (out.as_mut_ptr(), data.as_ptr());
+        for row in (0..m).step_by(16) {
+            let rows = 16.min(m - row);
+            for group in 0..k.div_ceil(GROUP) {
+                let col = group * GROUP;
+                // SAFETY: `rows` rows and at least one column are left, and their words in `out`.
+                unsafe {
+                    let words_of_rows = if transposed {
+                        transpose(across(data.add(col * stride + row), stride, GROUP.min(k - col), rows))
+                    } else {
+                        along(data.add(row * stride + col), stride, rows, GROUP.min(k - col))
+                    };
+                    let out = out.add(row * words(k) + group * GROUP_WORDS);
+                    for (at, words_of_row) in words_of_rows.into_iter().enumerate().take(rows) {
+                        Avx512::word_store(words_of_row, out.add(at * words(k)));
+                    }
+                }
+            }
+        }
+    }
+
+    /// # Safety
+    /// The CPU has AVX-512F; `out` is `panel_words(k, n)`; the view is within its slice.
+    #[target_feature(enable = "avx512f")]
+    pub(in super::super) unsafe fn pack_right_bf16__avx512(out: &mut [u32], b: DenseView<'_>) {
+        let (k, n) = (b.n_rows(), b.n_cols());
+        let (data, stride, transposed) = b.parts();
+        let (out, data) = (out.as_mut_ptr(), data.as_ptr());
+        for col in (0..n).step_by(PANEL) {
+            let cols = PANEL.min(n - col);
+            for group in 0..k.div_ceil(GROUP) {
+                let row = group * GROUP;
+                // SAFETY: `cols` columns and at least one row are left, and a whole tile of words in `out`.
+                unsafe {
+                    let words_of_cols = if transposed {
+                        transpose(along(data.add(col * stride + row), stride, cols, GROUP.min(k - row)))
+                    } else {
+                        across(data.add(row * stride + col), stride, GROUP.min(k - row), cols)
+                    };
+                    let out = out.add(col * words(k) + group * GROUP_WORDS * PANEL);
+                    for (at, word_of_cols) in words_of_cols.into_iter().enumerate() {
+                        Avx512::word_store(word_of_cols, out.add(at * PANEL));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Pairs within stored rows: vector `i` has the words of row `i`. Zeros from `rows <= 16` and `cols <= 32` on.
+    ///
+    /// # Safety
+    /// The CPU has AVX-512F; `x` is valid for the rows and columns.
+    #[inline(always)]
+    unsafe fn along(x: *const f32, stride: usize, rows: usize, cols: usize) -> Words {
+        // SAFETY: passed on; only columns below `cols` are loaded.
+        unsafe {
+            let mut out = [Avx512::words(0); 16];
+            for (row, out) in out.iter_mut().enumerate().take(rows) {
+                let x = x.add(row * stride);
+                let (low, high) = if cols == GROUP {
+                    (Avx512::load(x), Avx512::load(x.add(16)))
+                } else {
+                    (head(x, cols), head(x.wrapping_add(16), cols.saturating_sub(16)))
+                };
+                *out = encode(low, high);
+            }
+            out
+        }
+    }
+
+    /// Pairs of stored rows 16 apart: vector `i` has rows `i` and `i + 16`. Zeros from `rows <= 32` and `cols <= 16`
+    /// on.
+    ///
+    /// # Safety
+    /// The CPU has AVX-512F; `x` is valid for the rows and columns.
+    #[inline(always)]
+    unsafe fn across(x: *const f32, stride: usize, rows: usize, cols: usize) -> Words {
+        // SAFETY: passed on; only rows below `rows` are loaded.
+        unsafe {
+            let mut out = [Avx512::words(0); 16];
+            for (row, out) in out.iter_mut().enumerate().take(rows) {
+                let low = head(x.add(row * stride), cols);
+                let high =
+                    if row + 16 < rows { head(x.add((row + 16) * stride), cols) } else { Avx512::splat(0.0) };
+                *out = encode(low, high);
+            }
+            out
+        }
+    }
+
+    /// # Safety
+    /// The CPU has AVX-512F; `x` is valid for the first 16 of `len` values.
+    #[inline(always)]
+    unsafe fn head(x: *const f32, len: usize) -> Avx512 {
+        // SAFETY: passed on.
+        unsafe { if len >= 16 { Avx512::load(x) } else { Avx512::load_head(x, len) } }
+    }
+
+    /// Word `j` of vector `i` becomes word `i` of vector `j`: 64 shuffles.
+    ///
+    /// # Safety
+    /// The CPU has AVX-512F.
+    #[inline(always)]
+    unsafe fn transpose(x: Words) -> Words {
+        // SAFETY: passed on.
+        unsafe {
+            let mut pairs = x;
+            for i in 0..8 {
+                pairs[2 * i] = _mm512_unpacklo_epi32(x[2 * i], x[2 * i + 1]);
+                pairs[2 * i + 1] = _mm512_unpackhi_epi32(x[2 * i], x[2 * i + 1]);
+            }
+            // Vector 4i + j has, in each quarter q, column 4q + j of rows 4i to 4i + 3.
+            let mut fours = pairs;
+            for i in 0..4 {
+                let p = &pairs[4 * i..4 * i + 4];
+                fours[4 * i] = _mm512_unpacklo_epi64(p[0], p[2]);
+                fours[4 * i + 1] = _mm512_unpackhi_epi64(p[0], p[2]);
+                fours[4 * i + 2] = _mm512_unpacklo_epi64(p[1], p[3]);
+                fours[4 * i + 3] = _mm512_unpackhi_epi64(p[1], p[3]);
+            }
+            let mut out = fours;
+            for j in 0..4 {
+                let low = _mm512_shuffle_i32x4::<0x88>(fours[j], fours[4 + j]);
+                let high = _mm512_shuffle_i32x4::<0xdd>(fours[j], fours[4 + j]);
+                let low_2 = _mm512_shuffle_i32x4::<0x88>(fours[8 + j], fours[12 + j]);
+                let high_2 = _mm512_shuffle_i32x4::<0xdd>(fours[8 + j], fours[12 + j]);
+                out[j] = _mm512_shuffle_i32x4::<0x88>(low, low_2);
+                out[4 + j] = _mm512_shuffle_i32x4::<0x88>(high, high_2);
+                out[8 + j] = _mm512_shuffle_i32x4::<0xdd>(low, low_2);
+                out[12 + j] = _mm512_shuffle_i32x4::<0xdd>(high, high_2);
+            }
+            out
+        }
+    }
+}
