@@ -1,4 +1,5 @@
 use std::arch::x86_64::*;
+use std::ops::Range;
 
 use super::Start;
 use crate::DenseViewMut;
@@ -13,16 +14,18 @@ const PASS: usize = 9;
 const STRIP_WORDS: usize = (1 << 20) / 4;
 
 /// # Safety
-/// The CPU has AMX; `a` is `m × words(k)`, `b` the panels of `k × n`, a bias as long as a row of c, which is `m × n`.
+/// The CPU has AMX; `cols` are columns of c; `a` is `m × words(k)` with the rows of c, `b` the panels of `k × n` with
+/// `n` those columns, and a bias has as many values.
 #[target_feature(enable = "avx512f")]
 pub(super) unsafe fn gemm_bf16__amx(
     c: &mut DenseViewMut<'_>,
+    cols: Range<usize>,
     a: &[u32],
     b: &[u32],
     k: usize,
     start: Start<'_>,
 ) {
-    let (m, n) = (c.n_rows(), c.n_cols());
+    let (m, stride, n) = (c.n_rows(), c.n_cols(), cols.len());
     let groups = words(k) / GROUP_WORDS;
     if m == 0 || n == 0 {
         return;
@@ -32,9 +35,9 @@ pub(super) unsafe fn gemm_bf16__amx(
     let strip = (STRIP_WORDS / words(k).max(1)).next_multiple_of(BLOCK);
     for first in (0..m).step_by(strip) {
         let rows = strip.min(m - first);
-        let c = c.data()[first * n..].as_mut_ptr();
+        let c = c.data()[first * stride + cols.start..].as_mut_ptr();
         let a = a[first * words(k)..].as_ptr();
-        let product = Product { c, a, b: b.as_ptr(), rows, n, groups, start };
+        let product = Product { c, stride, a, b: b.as_ptr(), rows, n, groups, start };
         // SAFETY: the pointers are to the rows of the strip; the lengths are the caller's promise.
         unsafe { product.run(tiles) };
     }
@@ -43,6 +46,7 @@ pub(super) unsafe fn gemm_bf16__amx(
 /// Some rows of the product.
 struct Product<'a> {
     c: *mut f32,
+    stride: usize,
     a: *const u32,
     b: *const u32,
     rows: usize,
@@ -92,18 +96,18 @@ impl Product<'_> {
         first: usize,
         last: usize,
     ) {
-        let Self { n, groups, .. } = *self;
+        let Self { stride, n, groups, .. } = *self;
         let a_stride = groups * GROUP_WORDS;
         let b_stride = groups * TILE_WORDS;
         // SAFETY: the offsets are those of the block's rows and panels; prefetching is harmless anywhere.
         unsafe {
-            let c = self.c.add(row * n + col);
+            let c = self.c.add(row * stride + col);
             let a = self.a.add(row * a_stride);
             let b = self.b.add(col / TILE * b_stride);
             match self.start {
                 Start::Zero if first == 0 => zero_block::<R, C>(),
                 Start::ReluBias(bias) if first == 0 => load_block::<R, C>(bias.as_ptr().add(col), 0),
-                _ => load_block::<R, C>(c, n),
+                _ => load_block::<R, C>(c, stride),
             }
             // All blocks of these panels together fetch the next two into L2.
             let lines = BLOCK.div_ceil(self.rows.div_ceil(BLOCK)).min(8);
@@ -119,10 +123,10 @@ impl Product<'_> {
                     _mm_prefetch::<_MM_HINT_T1>(next.wrapping_add((at * lines + line) * GROUP_WORDS).cast());
                 }
             }
-            store_block::<R, C>(c, n);
+            store_block::<R, C>(c, stride);
             if last == groups && matches!(self.start, Start::ReluBias(_)) {
                 let (rows, cols) = (BLOCK.min(self.rows - row), BLOCK.min(n - col));
-                relu_block(c, n, rows, cols);
+                relu_block(c, stride, rows, cols);
             }
         }
     }

@@ -51,7 +51,7 @@ mod avx512 {
     use crate::DenseView;
     use crate::gemm_bf16::PANEL;
     use crate::lanes::{Avx512, Lanes};
-    use crate::paired::generic::encode;
+    use crate::paired::generic::{encode, pack_row};
     use crate::paired::{GROUP, GROUP_WORDS, words};
 
     /// Sixteen words of each of sixteen rows or columns.
@@ -64,19 +64,21 @@ mod avx512 {
         let (m, k) = (a.n_rows(), a.n_cols());
         let (data, stride, transposed) = a.parts();
         let (out, data) = (out.as_mut_ptr(), data.as_ptr());
-        for row in (0..m).step_by(16) {
-            let rows = 16.min(m - row);
-            for group in 0..k.div_ceil(GROUP) {
-                let col = group * GROUP;
-                // SAFETY: `rows` rows and at least one column are left, and their words in `out`.
+        if !transposed {
+            for row in 0..m {
+                // SAFETY: the row exists in both.
+                unsafe { pack_row::<Avx512>(out.add(row * words(k)), data.add(row * stride), k) };
+            }
+            return;
+        }
+        for col in (0..k).step_by(GROUP) {
+            for row in (0..m).step_by(16) {
+                // SAFETY: at least one row and column are left, and their words in `out`.
                 unsafe {
-                    let words_of_rows = if transposed {
-                        transpose(across(data.add(col * stride + row), stride, GROUP.min(k - col), rows))
-                    } else {
-                        along(data.add(row * stride + col), stride, rows, GROUP.min(k - col))
-                    };
-                    let out = out.add(row * words(k) + group * GROUP_WORDS);
-                    for (at, words_of_row) in words_of_rows.into_iter().enumerate().take(rows) {
+                    let x = data.add(col * stride + row);
+                    let words_of_rows = transpose(across(x, stride, GROUP.min(k - col), 16.min(m - row)));
+                    let out = out.add(row * words(k) + col / GROUP * GROUP_WORDS);
+                    for (at, words_of_row) in words_of_rows.into_iter().enumerate().take(m - row) {
                         Avx512::word_store(words_of_row, out.add(at * words(k)));
                     }
                 }
@@ -84,6 +86,9 @@ mod avx512 {
         }
     }
 
+    /// Stored rows are read side by side from left to right, whatever that means for `out`: going down one panel
+    /// instead, a line of each row at a time, hides them from the prefetcher.
+    ///
     /// # Safety
     /// The CPU has AVX-512F; `out` is `panel_words(k, n)`; the view is within its slice.
     #[target_feature(enable = "avx512f")]
@@ -91,21 +96,25 @@ mod avx512 {
         let (k, n) = (b.n_rows(), b.n_cols());
         let (data, stride, transposed) = b.parts();
         let (out, data) = (out.as_mut_ptr(), data.as_ptr());
-        for col in (0..n).step_by(PANEL) {
-            let cols = PANEL.min(n - col);
-            for group in 0..k.div_ceil(GROUP) {
-                let row = group * GROUP;
-                // SAFETY: `cols` columns and at least one row are left, and a whole tile of words in `out`.
-                unsafe {
-                    let words_of_cols = if transposed {
-                        transpose(along(data.add(col * stride + row), stride, cols, GROUP.min(k - row)))
-                    } else {
-                        across(data.add(row * stride + col), stride, GROUP.min(k - row), cols)
-                    };
-                    let out = out.add(col * words(k) + group * GROUP_WORDS * PANEL);
-                    for (at, word_of_cols) in words_of_cols.into_iter().enumerate() {
-                        Avx512::word_store(word_of_cols, out.add(at * PANEL));
-                    }
+        let (n_panels, n_groups) = (n.div_ceil(PANEL), k.div_ceil(GROUP));
+        for tile in 0..n_panels * n_groups {
+            let (panel, group) = if transposed {
+                (tile / n_groups, tile % n_groups)
+            } else {
+                (tile % n_panels, tile / n_panels)
+            };
+            let (row, col) = (group * GROUP, panel * PANEL);
+            let (rows, cols) = (GROUP.min(k - row), PANEL.min(n - col));
+            // SAFETY: `row < k` and `col < n`; `out` has a whole tile of words for them.
+            unsafe {
+                let words_of_cols = if transposed {
+                    transpose(along(data.add(col * stride + row), stride, cols, rows))
+                } else {
+                    across(data.add(row * stride + col), stride, rows, cols)
+                };
+                let out = out.add((panel * n_groups + group) * GROUP_WORDS * PANEL);
+                for (at, word_of_cols) in words_of_cols.into_iter().enumerate() {
+                    Avx512::word_store(word_of_cols, out.add(at * PANEL));
                 }
             }
         }

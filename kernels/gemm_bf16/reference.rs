@@ -1,24 +1,27 @@
+use std::ops::Range;
+
 use super::{PANEL, Start};
 use crate::paired::{GROUP, GROUP_WORDS, bf16_round, to_f32, words};
 use crate::{DenseView, DenseViewMut};
 
 pub(super) fn gemm_bf16__reference(
     c: &mut DenseViewMut<'_>,
+    cols: Range<usize>,
     a: &[u32],
     b: &[u32],
     k: usize,
     start: Start<'_>,
 ) {
-    let (m, n) = (c.n_rows(), c.n_cols());
-    for row in 0..m {
-        for col in 0..n {
+    let stride = c.n_cols();
+    for row in 0..c.n_rows() {
+        for col in 0..cols.len() {
             let terms = (0..k).map(|k_at| {
                 let (word, high) = place(k_at);
                 let a = half(a[row * words(k) + word], high);
                 let b = half(b[(col / PANEL * words(k) + word) * PANEL + col % PANEL], high);
                 f64::from(a) * f64::from(b)
             });
-            let c = &mut c.data()[row * n + col];
+            let c = &mut c.data()[row * stride + cols.start + col];
             let sum = terms.sum::<f64>()
                 + match start {
                     Start::Zero => 0.0,

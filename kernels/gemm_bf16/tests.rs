@@ -1,9 +1,9 @@
 use super::*;
 use crate::testing::{Rng, Unaligned, assert_close, runnable};
 
-/// Around one and two tiles, and beyond a block.
+/// Around one and two tiles, beyond a block; columns also beyond a chunk.
 const ROWS: [usize; 8] = [0, 1, 5, 15, 16, 17, 33, 48];
-const COLS: [usize; 7] = [0, 1, 7, 16, 31, 32, 67];
+const COLS: [usize; 8] = [0, 1, 7, 16, 31, 32, 67, 150];
 /// Around the halves of a group, groups, and passes over k (288, 576).
 const SUMMED: [usize; 9] = [0, 1, 15, 16, 17, 33, 101, 289, 800];
 
