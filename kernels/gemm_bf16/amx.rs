@@ -6,12 +6,13 @@ use crate::DenseViewMut;
 use crate::amx::{BLOCK, TILE, TILE_WORDS, Tiles, load_block, multiply_block, store_block, zero_block};
 use crate::paired::{GROUP_WORDS, words};
 
-/// Groups of 32 summed indices in one pass. Two panels of b then take 18 KiB of L1 and two strips of a flow past them
-/// from L2. In one pass over k = 800 neither stays (1.4 against 1.9 TFLOP/s); at 13 groups, which would just fit
-/// alone, they evict each other (1.65); at 7 the sums come and go too often (1.8).
+/// Groups of 32 summed indices in one pass. Two panels of b then take 18 KiB of L1, through which as much of a flows
+/// from L2 for every block. In one pass over k = 800 neither stays (1.4 against 1.9 TFLOP/s); 13 groups of both
+/// evict each other (1.65); at 7 the sums come and go too often (1.8).
 const PASS: usize = 9;
-/// Rows of a in flight: as many as take half of an L2 of 2 MiB.
-const STRIP_WORDS: usize = (1 << 20) / 4;
+/// Rows of a in flight: as many as take a quarter of an L2 of 2 MiB. More rows read b less often, but with half of
+/// L2 they lose their place to the panels and c (1024 rows: 1.4 against 1.6 TFLOP/s).
+const STRIP_WORDS: usize = (1 << 19) / 4;
 
 /// # Safety
 /// The CPU has AMX; `cols` are columns of c; `a` is `m × words(k)` with the rows of c, `b` the panels of `k × n` with
