@@ -1,4 +1,6 @@
-//! Whether this process may use AMX tiles. The intrinsics are unstable, so everything here is assembly.
+//! AMX: whether this process may use it, and products of blocks of two by two tiles. The intrinsics are unstable,
+//! so everything here is assembly. No compiled code touches the tile registers by itself, so they keep their
+//! contents from one function to the next.
 
 use std::arch::asm;
 use std::arch::x86_64::{__cpuid, __cpuid_count};
@@ -65,4 +67,194 @@ fn system_grants_tiles() -> bool {
 #[cfg(not(target_os = "linux"))]
 fn system_grants_tiles() -> bool {
     false
+}
+
+/// Rows of a tile, words of its rows, and thus also columns of f32.
+pub(crate) const TILE: usize = 16;
+/// Words of a whole tile.
+pub(crate) const TILE_WORDS: usize = TILE * TILE;
+/// Rows and columns of a block of c.
+pub(crate) const BLOCK: usize = 2 * TILE;
+
+/// Hands out the tile registers of this thread: 0 to 3 are a block of c of at most 32 × 32, row-major; 4 and 5 its
+/// rows of a; 6 and 7 its columns of b. Two by two because a product takes 16 cycles and a load from L1 8: one
+/// load per product is the least that four accumulators allow (with one by four it is five loads per four).
+///
+/// Dropping it releases them: a thread that keeps tile data is slower to switch.
+#[derive(Debug)]
+pub(crate) struct Tiles {
+    shape: (usize, usize),
+}
+
+/// What LDTILECFG reads.
+#[repr(C, align(64))]
+struct Config {
+    palette: u8,
+    start_row: u8,
+    reserved: [u8; 14],
+    /// Bytes of a row.
+    row_bytes: [u16; 16],
+    rows: [u8; 16],
+}
+
+impl Tiles {
+    /// # Safety
+    /// [`is_usable`], also of all that follows; no other `Tiles` lives in this thread.
+    pub(crate) unsafe fn new() -> Self {
+        Self { shape: (0, 0) }
+    }
+
+    /// Configures the tiles for a block of `rows × cols`, each in `1..=32`; their contents are lost. Nothing
+    /// beyond that many rows of a, columns of b or elements of c is then read or written.
+    #[inline(always)]
+    pub(crate) fn shape(&mut self, rows: usize, cols: usize) {
+        if self.shape != (rows, cols) {
+            self.configure(rows, cols);
+        }
+    }
+
+    #[cold]
+    fn configure(&mut self, rows: usize, cols: usize) {
+        assert!((1..=BLOCK).contains(&rows) && (1..=BLOCK).contains(&cols), "a block of {rows} × {cols}");
+        self.shape = (rows, cols);
+        let rows = [rows.min(TILE), rows.saturating_sub(TILE)];
+        let cols = [cols.min(TILE), cols.saturating_sub(TILE)];
+        let shapes = [
+            (rows[0], cols[0]),
+            (rows[0], cols[1]),
+            (rows[1], cols[0]),
+            (rows[1], cols[1]),
+            (rows[0], TILE),
+            (rows[1], TILE),
+            (TILE, cols[0]),
+            (TILE, cols[1]),
+        ];
+        let mut config =
+            Config { palette: 1, start_row: 0, reserved: [0; 14], row_bytes: [0; 16], rows: [0; 16] };
+        for (tile, (rows, cols)) in shapes.into_iter().enumerate() {
+            // A tile that the block does not need must have neither rows nor columns.
+            if rows > 0 && cols > 0 {
+                #[allow(clippy::cast_possible_truncation, reason = "at most 16 and 64")]
+                {
+                    (config.rows[tile], config.row_bytes[tile]) = (rows as u8, 4 * cols as u16);
+                }
+            }
+        }
+        // SAFETY: AMX is usable, `new` was promised; palette 1 has tiles of up to 16 rows of 64 bytes.
+        unsafe {
+            asm!("ldtilecfg [{}]", in(reg) &raw const config, options(nostack, preserves_flags, readonly))
+        };
+    }
+}
+
+impl Drop for Tiles {
+    fn drop(&mut self) {
+        // SAFETY: AMX is usable, `new` was promised.
+        unsafe { asm!("tilerelease", options(nostack, preserves_flags, nomem)) };
+    }
+}
+
+/// Executes an instruction on a tile and rows of memory, `stride` words apart.
+macro_rules! tile {
+    ($instruction:literal, $at:expr, $stride:expr) => {
+        asm!($instruction, at = in(reg) $at, stride = in(reg) 4 * $stride, options(nostack, preserves_flags))
+    };
+}
+
+/// A block of `R × C` tiles becomes zero.
+///
+/// # Safety
+/// Of all functions of blocks: `Tiles::shape` was called with as many rows and columns as make `R × C` tiles.
+#[inline(always)]
+pub(crate) unsafe fn zero_block<const R: usize, const C: usize>() {
+    // SAFETY: the tiles used are configured.
+    unsafe {
+        asm!("tilezero tmm0", options(nostack, preserves_flags, nomem));
+        if C == 2 {
+            asm!("tilezero tmm1", options(nostack, preserves_flags, nomem));
+        }
+        if R == 2 {
+            asm!("tilezero tmm2", options(nostack, preserves_flags, nomem));
+        }
+        if R == 2 && C == 2 {
+            asm!("tilezero tmm3", options(nostack, preserves_flags, nomem));
+        }
+    }
+}
+
+/// Loads a block from `c`, whose rows are `stride` apart: 0 repeats one row, which is how a bias comes in.
+///
+/// # Safety
+/// See [`zero_block`]; `c` is valid for the configured rows and columns.
+#[inline(always)]
+pub(crate) unsafe fn load_block<const R: usize, const C: usize>(c: *const f32, stride: usize) {
+    // SAFETY: the tiles used are configured, and c has their rows and columns.
+    unsafe {
+        tile!("tileloadd tmm0, [{at} + {stride}*1]", c, stride);
+        if C == 2 {
+            tile!("tileloadd tmm1, [{at} + {stride}*1]", c.add(TILE), stride);
+        }
+        if R == 2 {
+            tile!("tileloadd tmm2, [{at} + {stride}*1]", c.add(TILE * stride), stride);
+        }
+        if R == 2 && C == 2 {
+            tile!("tileloadd tmm3, [{at} + {stride}*1]", c.add(TILE * stride + TILE), stride);
+        }
+    }
+}
+
+/// Stores a block to `c`, whose rows are `stride` apart.
+///
+/// # Safety
+/// See [`load_block`].
+#[inline(always)]
+pub(crate) unsafe fn store_block<const R: usize, const C: usize>(c: *mut f32, stride: usize) {
+    // SAFETY: the tiles used are configured, and c has their rows and columns.
+    unsafe {
+        tile!("tilestored [{at} + {stride}*1], tmm0", c, stride);
+        if C == 2 {
+            tile!("tilestored [{at} + {stride}*1], tmm1", c.add(TILE), stride);
+        }
+        if R == 2 {
+            tile!("tilestored [{at} + {stride}*1], tmm2", c.add(TILE * stride), stride);
+        }
+        if R == 2 && C == 2 {
+            tile!("tilestored [{at} + {stride}*1], tmm3", c.add(TILE * stride + TILE), stride);
+        }
+    }
+}
+
+/// Adds to a block the products over 32 summed indices: a group of each row of `a`, whose rows are `a_stride` words
+/// apart, and a tile of each panel of `b`, which are `b_stride` words apart.
+///
+/// # Safety
+/// See [`zero_block`]; `a` is valid for 16 words of each configured row, `b` for `C` whole tiles.
+#[inline(always)]
+pub(crate) unsafe fn multiply_block<const R: usize, const C: usize>(
+    a: *const u32,
+    a_stride: usize,
+    b: *const u32,
+    b_stride: usize,
+) {
+    // SAFETY: the tiles used are configured, a has their rows, b their words.
+    unsafe {
+        tile!("tileloadd tmm4, [{at} + {stride}*1]", a, a_stride);
+        if R == 2 {
+            tile!("tileloadd tmm5, [{at} + {stride}*1]", a.add(TILE * a_stride), a_stride);
+        }
+        tile!("tileloadd tmm6, [{at} + {stride}*1]", b, TILE);
+        if C == 2 {
+            tile!("tileloadd tmm7, [{at} + {stride}*1]", b.add(b_stride), TILE);
+        }
+        asm!("tdpbf16ps tmm0, tmm4, tmm6", options(nostack, preserves_flags, nomem));
+        if C == 2 {
+            asm!("tdpbf16ps tmm1, tmm4, tmm7", options(nostack, preserves_flags, nomem));
+        }
+        if R == 2 {
+            asm!("tdpbf16ps tmm2, tmm5, tmm6", options(nostack, preserves_flags, nomem));
+        }
+        if R == 2 && C == 2 {
+            asm!("tdpbf16ps tmm3, tmm5, tmm7", options(nostack, preserves_flags, nomem));
+        }
+    }
 }

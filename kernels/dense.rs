@@ -34,16 +34,16 @@ impl<'a> DenseView<'a> {
         Self { data, n_rows, n_cols, stride: n_cols, transposed: false }
     }
 
-    /// Some columns of a view that is not transposed.
+    /// Some columns.
     ///
     /// # Panics
-    /// If the range goes beyond the columns, or the view is transposed.
+    /// If the range goes beyond the columns.
     #[must_use]
     #[track_caller]
     pub fn columns(self, range: Range<usize>) -> Self {
-        assert!(!self.transposed, "columns of a transposed view");
         assert!(range.start <= range.end && range.end <= self.n_cols, "columns {range:?} of {}", self.n_cols);
-        let start = range.start.min(self.data.len());
+        let step = if self.transposed { self.stride } else { 1 };
+        let start = size(range.start, step).min(self.data.len());
         Self { data: &self.data[start..], n_cols: range.len(), ..self }
     }
 
@@ -69,6 +69,17 @@ impl<'a> DenseView<'a> {
     pub(crate) fn at(&self, row: usize, col: usize) -> f32 {
         let (row, col) = if self.transposed { (col, row) } else { (row, col) };
         self.data[row * self.stride + col]
+    }
+
+    /// # Panics
+    /// If an element is outside the slice, which no constructor allows: for those who pass pointers on.
+    pub(crate) fn assert_within(&self) {
+        let (rows, cols) =
+            if self.transposed { (self.n_cols, self.n_rows) } else { (self.n_rows, self.n_cols) };
+        if rows > 0 && cols > 0 {
+            let fits = cols <= self.stride && size(rows - 1, self.stride) + cols <= self.data.len();
+            assert!(fits, "the view exceeds its slice");
+        }
     }
 
     /// The slice from the first element on, the distance between stored rows, and whether those are the
@@ -120,6 +131,10 @@ mod tests {
         let transposed = view.transposed();
         assert_eq!((transposed.n_rows(), transposed.n_cols()), (2, 3));
         assert_eq!(transposed.at(1, 2), 10.0);
+        let last = transposed.columns(1..3);
+        assert_eq!((last.n_rows(), last.n_cols()), (2, 2));
+        assert_eq!((last.at(0, 0), last.at(1, 1)), (5.0, 10.0));
+        assert_eq!(transposed.columns(3..3).n_cols(), 0);
     }
 
     #[test]

@@ -35,6 +35,7 @@ mod dense;
 pub mod dropout;
 pub mod encoder;
 pub mod gemm;
+pub mod gemm_bf16;
 mod isa;
 mod lanes;
 mod layer;

@@ -257,6 +257,38 @@ impl std::ops::DerefMut for Aligned {
     }
 }
 
+/// Words that start on a cache line, as packed factors should.
+#[derive(Debug)]
+pub struct AlignedWords {
+    padded: Vec<u32>,
+    start: usize,
+    len: usize,
+}
+
+impl AlignedWords {
+    /// `len` zeros.
+    #[must_use]
+    pub fn zeros(len: usize) -> Self {
+        let padded = vec![0; len + 16];
+        let start = padded.as_ptr().align_offset(64).min(16);
+        Self { padded, start, len }
+    }
+}
+
+impl std::ops::Deref for AlignedWords {
+    type Target = [u32];
+
+    fn deref(&self) -> &[u32] {
+        &self.padded[self.start..self.start + self.len]
+    }
+}
+
+impl std::ops::DerefMut for AlignedWords {
+    fn deref_mut(&mut self) -> &mut [u32] {
+        &mut self.padded[self.start..self.start + self.len]
+    }
+}
+
 /// A copy at an odd offset, so that no vector is aligned.
 #[derive(Clone, Debug)]
 pub struct Unaligned(Vec<f32>);

@@ -38,12 +38,8 @@ pub(super) fn gemm_f32__blas(mut c: DenseViewMut<'_>, a: DenseView<'_>, b: Dense
 
 /// How BLAS reads a factor: as stored or transposed, and its leading dimension.
 fn operand(view: DenseView<'_>) -> (CBLAS_TRANSPOSE, i32) {
-    let (data, stride, transposed) = view.parts();
-    let (rows, cols) =
-        if transposed { (view.n_cols(), view.n_rows()) } else { (view.n_rows(), view.n_cols()) };
-    if rows > 0 && cols > 0 {
-        assert!(cols <= stride && (rows - 1) * stride + cols <= data.len(), "the view exceeds its slice");
-    }
+    view.assert_within();
+    let (_, stride, transposed) = view.parts();
     let op = if transposed { CBLAS_TRANSPOSE::CblasTrans } else { CBLAS_TRANSPOSE::CblasNoTrans };
     (op, int(stride.max(1)))
 }
