@@ -3,11 +3,14 @@
 //! A group is 32 values, in `PER_GROUP` vectors: two of AVX-512, four of the others. Groups are what both storages
 //! have in common, so every sparse kernel is written once, in groups, for both.
 
+use std::mem::MaybeUninit;
+
 use crate::Adam;
 use crate::adam::AdamLanes;
 use crate::dropout::{mix, noise, scalar_noise};
 use crate::lanes::Lanes;
 use crate::paired::{self, GROUP, GROUP_WORDS};
+use crate::table::AVX512_BLOCK;
 
 /// The vectors of a group; a set of lanes uses the first `PER_GROUP`.
 pub(crate) type Group<V> = [V; 4];
@@ -95,6 +98,33 @@ pub(crate) trait Rows: Storage {
 pub(crate) fn zeros<V: Lanes>() -> Group<V> {
     // SAFETY: splatting needs the instruction set of `V`, which whoever names `V` in a kernel has.
     [unsafe { V::splat(0.0) }; 4]
+}
+
+/// Adam on `M` groups whose gradients are in registers. They go through memory on the way: the loop over groups is
+/// too long to unroll, and indexing the accumulators in it would keep them in memory all along (20% of a step).
+///
+/// # Safety
+/// As for [`Rows`]; `M` groups lie within the rows.
+#[inline(always)]
+pub(crate) unsafe fn update_groups<S: Rows, V: Lanes, const M: usize>(
+    adam: &AdamLanes<V>,
+    rows: [*mut S::Word; 3],
+    group: usize,
+    gradients: &[Group<V>; M],
+    rounding: Rounding,
+) {
+    const { assert!(M <= AVX512_BLOCK) };
+    let mut values = MaybeUninit::<[f32; AVX512_BLOCK * GROUP]>::uninit();
+    let values = values.as_mut_ptr().cast::<f32>();
+    // SAFETY: there is room for the largest block; the rows are passed on.
+    unsafe {
+        for (i, &gradient) in gradients.iter().enumerate() {
+            store(values, i, gradient);
+        }
+        for i in 0..M {
+            S::update(adam, rows, group + i, F32::load(values, i), rounding);
+        }
+    }
 }
 
 /// Writes a group of f32.

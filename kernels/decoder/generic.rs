@@ -4,7 +4,7 @@ use crate::blocks::{RowBlock, over_row};
 use crate::lanes::Lanes;
 use crate::sddmm::dots;
 use crate::spmm::generic::{Row, accumulate};
-use crate::storage::{F32, Rounding, Rows, store, store_head, zeros};
+use crate::storage::{F32, Rounding, Rows, store, store_head, update_groups, zeros};
 use crate::{Adam, CsrView, WideLayerMut};
 
 /// Entries of a sample whose rows of `w` stay in L1 between the outputs and `dd`.
@@ -191,10 +191,10 @@ impl<S: Rows, V: Lanes> RowBlock<V> for Feature<'_, S, V> {
                     accumulate(dw, S::load(d, group + i), slope);
                 }
             }
-            for (i, &dw) in dw.iter().enumerate() {
-                if self.carry.is_last {
-                    S::update(&self.adam, self.rows, group + i, dw, self.rounding);
-                } else {
+            if self.carry.is_last {
+                update_groups::<S, V, M>(&self.adam, self.rows, group, &dw, self.rounding);
+            } else {
+                for (i, &dw) in dw.iter().enumerate() {
                     store(self.carry.row, group + i, dw);
                 }
             }

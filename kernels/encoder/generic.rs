@@ -2,7 +2,7 @@ use crate::adam::AdamLanes;
 use crate::blocks::{RowBlock, over_row};
 use crate::lanes::Lanes;
 use crate::spmm::generic::accumulate;
-use crate::storage::{Rounding, Rows, zeros};
+use crate::storage::{Rounding, Rows, update_groups, zeros};
 use crate::{Adam, CsrView, WideWeightsMut};
 
 /// One feature: its entries, each naming a row of `dh`, and its rows of `w`, `m`, `v`.
@@ -32,9 +32,7 @@ impl<S: Rows, V: Lanes> RowBlock<V> for Feature<'_, S, V> {
                     accumulate(dw, S::load(dh, group + i), value);
                 }
             }
-            for (i, &dw) in dw.iter().enumerate() {
-                S::update(&self.adam, self.rows, group + i, dw, self.rounding);
-            }
+            update_groups::<S, V, M>(&self.adam, self.rows, group, &dw, self.rounding);
         }
     }
 
