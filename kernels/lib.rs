@@ -14,8 +14,8 @@
 //! // Two samples, three features: [[0, 2, 0], [1, 0, 3]].
 //! let x = CsrView::new(&[0, 1, 3], &[1, 0, 2], &[2.0, 1.0, 3.0], 2, 3)?;
 //! let w = [1.0, 10.0, 2.0, 20.0, 3.0, 30.0]; // 3 × 2
-//! let mut out = [0.0; 4];
-//! spmm::<F32>(Isa::detect(), &mut out, x, &w, 2);
+//! let mut out = [f32::NAN; 4];
+//! spmm::<F32>(Isa::detect(), &mut out, x, &w, 2, false);
 //! assert_eq!(out, [4.0, 40.0, 10.0, 100.0]);
 //! # Ok::<(), late_fast_kernels::ViewError>(())
 //! ```

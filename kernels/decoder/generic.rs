@@ -20,6 +20,8 @@ struct Sample<'a, S: Rows> {
     bias: &'a [f32],
     grad_scale: f32,
     loss: EntryLoss,
+    /// Whether `dd` is added to or overwritten.
+    add: bool,
 }
 
 impl<S: Rows> Sample<'_, S> {
@@ -35,6 +37,7 @@ impl<S: Rows> Sample<'_, S> {
         features: &[u32],
         targets: &[f32; VISIT],
         slopes: &mut [f32; VISIT],
+        add: bool,
     ) -> f64 {
         let (mut loss, mut at) = (0.0, 0);
         // SAFETY: passed on.
@@ -50,7 +53,7 @@ impl<S: Rows> Sample<'_, S> {
                 _ => 0.0,
             };
             let (w, row_words) = (self.w, self.row_words);
-            let mut row = Row::<S> { out: self.dd, cols: features, values: &slopes[..], w, row_words };
+            let mut row = Row::<S> { out: self.dd, cols: features, values: &slopes[..], w, row_words, add };
             over_row::<V, N>(self.k, &mut row);
         }
         loss
@@ -131,14 +134,19 @@ impl<'a> Cursors<'a> {
         all_slopes: &mut [f32],
     ) -> f64 {
         let (mut places, mut targets, mut slopes) = ([0; VISIT], [0.0; VISIT], [0.0; VISIT]);
-        let mut loss = 0.0;
+        let (mut loss, mut add) = (0.0, this.add);
+        if features.is_empty() && !add {
+            // SAFETY: `dd` is a row of `k` values.
+            unsafe { this.dd.write_bytes(0, this.k) };
+        }
         for features in features.chunks(VISIT) {
             for ((place, target), &feature) in places.iter_mut().zip(&mut targets).zip(features) {
                 *place = self.take(feature, sample);
                 *target = self.targets[*place];
             }
             // SAFETY: passed on.
-            loss += unsafe { this.visit::<V, N>(features, &targets, &mut slopes) };
+            loss += unsafe { this.visit::<V, N>(features, &targets, &mut slopes, add) };
+            add = true;
             for (&place, &slope) in places.iter().zip(&slopes).take(features.len()) {
                 all_slopes[place] = slope;
             }
@@ -234,6 +242,7 @@ pub(super) unsafe fn decoder_step<S: Rows, V: Lanes, const N: usize>(
     grad_scale: f32,
     adam: &Adam,
     loss: EntryLoss,
+    add: bool,
 ) -> f64 {
     let Batch { targets, by_sample, d, d_rows } = batch;
     let WideLayerMut { weights, bias, bias_m, bias_v } = layer;
@@ -253,7 +262,7 @@ pub(super) unsafe fn decoder_step<S: Rows, V: Lanes, const N: usize>(
             let done = cursors.next;
             for sample in start..end {
                 let (d, dd, w) = (d.add(sample * k), dd.add(sample * k), rows[0].cast_const());
-                let this = Sample::<S> { d, dd, w, row_words, k, bias, grad_scale, loss };
+                let this = Sample::<S> { d, dd, w, row_words, k, bias, grad_scale, loss, add };
                 total += cursors.sample::<S, V, N>(&this, sample, by_sample.row(sample).0, slopes);
             }
             for feature in 0..n_features {

@@ -48,6 +48,7 @@ kernels_by_storage! {
         grad_scale: f32,
         adam: &Adam,
         loss: EntryLoss,
+        add: bool,
     ) -> f64
 }
 
@@ -77,7 +78,7 @@ fn tile_of(n_samples: usize, k: usize) -> usize {
 /// output and for `dd_i`. By feature then, for `dw_j`, which stays in registers until Adam has used it. The rows of
 /// `w` and all of `d` should fit into L2: call it per block of about 128 features.
 ///
-/// `dd: n_samples × k`, accumulated into; `layer: n_features` rows of `k`; `scratch`: [`scratch_len`] values or
+/// `dd: n_samples × k`, added to if `add`, else overwritten; `layer: n_features` rows of `k`; `scratch`: [`scratch_len`] values or
 /// more, overwritten.
 ///
 /// # Panics
@@ -93,6 +94,7 @@ pub fn decoder_step<S: Kernels>(
     grad_scale: f32,
     adam: &Adam,
     loss: EntryLoss,
+    add: bool,
 ) -> f64 {
     let Batch { targets, by_sample, d, d_rows } = batch;
     let (n_features, n_samples) = (targets.n_rows(), targets.n_cols());
@@ -116,5 +118,5 @@ pub fn decoder_step<S: Kernels>(
     let kernel = select(S::kernels(), isa);
     // SAFETY: `select` checked the CPU, the asserts above the lengths, the views their indices; that the entries
     // are the same is checked as they are used.
-    unsafe { kernel(dd, layer, batch, scratch, k, grad_scale, adam, loss) }
+    unsafe { kernel(dd, layer, batch, scratch, k, grad_scale, adam, loss, add) }
 }

@@ -12,7 +12,11 @@ pub(super) fn decoder_step<S: Rows>(
     grad_scale: f32,
     adam: &Adam,
     loss: EntryLoss,
+    add: bool,
 ) -> f64 {
+    if !add {
+        dd.fill(0.0);
+    }
     let WideLayerMut { weights, bias, bias_m, bias_v } = layer;
     let (d, row_words) = (batch.d, S::row_words(k));
     let mut total = 0.0;

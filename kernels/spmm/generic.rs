@@ -10,6 +10,8 @@ pub(crate) struct Row<'a, S: Rows> {
     pub(crate) values: &'a [f32],
     pub(crate) w: *const S::Word,
     pub(crate) row_words: usize,
+    /// Whether `out` is added to or overwritten.
+    pub(crate) add: bool,
 }
 
 /// `sums += value · row`.
@@ -30,8 +32,10 @@ impl<S: Rows, V: Lanes> RowBlock<V> for Row<'_, S> {
         let mut sums = [zeros::<V>(); M];
         // SAFETY: `M` groups lie within every row of `out` and `w`.
         unsafe {
-            for (i, sums) in sums.iter_mut().enumerate() {
-                *sums = F32::load(self.out, group + i);
+            if self.add {
+                for (i, sums) in sums.iter_mut().enumerate() {
+                    *sums = F32::load(self.out, group + i);
+                }
             }
             for (&col, &value) in self.cols.iter().zip(self.values) {
                 if value == 0.0 {
@@ -53,7 +57,7 @@ impl<S: Rows, V: Lanes> RowBlock<V> for Row<'_, S> {
     unsafe fn tail(&mut self, group: usize, left: usize) {
         // SAFETY: `left` values of the group lie within every row of `out` and `w`.
         unsafe {
-            let mut sums = F32::load_head::<V>(self.out, group, left);
+            let mut sums = if self.add { F32::load_head::<V>(self.out, group, left) } else { zeros() };
             for (&col, &value) in self.cols.iter().zip(self.values) {
                 let w = self.w.add(col as usize * self.row_words);
                 accumulate(&mut sums, S::load_head(w, group, left), V::splat(value));
@@ -71,16 +75,17 @@ pub(super) unsafe fn spmm<S: Rows, V: Lanes, const N: usize>(
     x: CsrView<'_>,
     w: &[S::Word],
     k: usize,
+    add: bool,
 ) {
     let (out, w, row_words) = (out.as_mut_ptr(), w.as_ptr(), S::row_words(k));
     for row in 0..x.n_rows() {
         let (cols, values) = x.row(row);
-        if cols.is_empty() {
+        if cols.is_empty() && add {
             continue;
         }
         // SAFETY: `row < n_rows`, and the view proved that every index is below `n_cols`.
         unsafe {
-            let mut row = Row::<S> { out: out.add(row * k), cols, values, w, row_words };
+            let mut row = Row::<S> { out: out.add(row * k), cols, values, w, row_words, add };
             over_row::<V, N>(k, &mut row);
         }
     }

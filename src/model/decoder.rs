@@ -40,7 +40,7 @@ impl Divide for TaskBiases<'_> {
     }
 }
 
-/// Runs `work(task, layer, dd, scratch)` for every task, `dd` (the task's gradient of `d`) being zeros.
+/// Runs `work(task, layer, dd, scratch)` for every task; `dd`, the task's gradient of `d`, is not initialised.
 fn step_tasks<S: Precision>(
     layer: &mut Layer<S>,
     [partials, scratch]: [&mut [f32]; 2],
@@ -57,7 +57,6 @@ fn step_tasks<S: Precision>(
     let parts = ((TaskWeights::<S>::new(weight, batch, k), biases), (dds, scratch));
     parallel::sum(0..n_tasks, parts, &|task, ((weights, biases), (dd, scratch))| {
         let [bias, bias_m, bias_v] = biases.values;
-        dd.rows.fill(0.0);
         work(task, WideLayerMut { weights: weights.weights, bias, bias_m, bias_v }, dd.rows, scratch.rows)
     })
 }
@@ -77,12 +76,12 @@ pub(super) fn masked_step<S: Precision>(
     let scratch = &mut workspace.scratch[..batch.n_tasks() * scratch_len(batch, k)];
     step_tasks(layer, [&mut workspace.partials, scratch], batch, k, &|task, layer, dd, scratch| {
         let (mut sum, mut rest) = (0.0, layer);
-        for (features, by_sample) in batch.task_inputs(task) {
+        for (block, (features, by_sample)) in batch.task_inputs(task).enumerate() {
             let (layer, others) = rest.split_at(features.len(), k);
             rest = others;
             let read = Batch { targets: batch.targets_of(features), by_sample, d, d_rows };
             let loss = EntryLoss::MaskedSquare;
-            sum += decoder_step(isa, dd, layer, read, scratch, k, scale, &pass.adam, loss);
+            sum += decoder_step(isa, dd, layer, read, scratch, k, scale, &pass.adam, loss, block > 0);
         }
         sum
     })
@@ -140,7 +139,8 @@ pub(super) fn dense_step<S: Precision>(
                 *g *= 2.0 * scale;
             }
             let g = DenseView::new(error, n_samples, width);
-            gemm(isa, DenseViewMut::new(dd, n_samples, k), g, DenseView::new(w, width, k), 1.0);
+            let beta = if local.start > 0 { 1.0 } else { 0.0 };
+            gemm(isa, DenseViewMut::new(dd, n_samples, k), g, DenseView::new(w, width, k), beta);
             let dw = &mut dw[..width * k];
             gemm(isa, DenseViewMut::new(dw, width, k), g.transposed(), DenseView::new(d, n_samples, k), 0.0);
             column_sums(isa, &mut db[..width], error);

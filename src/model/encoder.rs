@@ -24,10 +24,9 @@ pub(super) fn forward<S: Precision>(
     let partials = &mut partials[..batch.n_tasks() * size];
     let parts = TaskRows::new(partials, size, &|task| task);
     parallel::each(0..batch.n_tasks(), parts, &|task, partial| {
-        partial.rows.fill(0.0);
-        for (features, inputs) in batch.task_inputs(task) {
+        for (block, (features, inputs)) in batch.task_inputs(task).enumerate() {
             let w = &layer.weight.value[features.start * row_words..features.end * row_words];
-            spmm::<S>(isa, partial.rows, inputs, w, k);
+            spmm::<S>(isa, partial.rows, inputs, w, k, block > 0);
         }
     });
 }

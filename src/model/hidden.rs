@@ -3,12 +3,12 @@
 use late_fast_kernels::activation::{bias_relu_dropout, column_sums, relu_dropout_backward};
 use late_fast_kernels::adam::adam;
 use late_fast_kernels::dropout::row_key;
-use late_fast_kernels::gemm::gemm;
 use late_fast_kernels::{DenseView, DenseViewMut, Isa};
 
 use super::architecture::Architecture;
 use super::network::{Layer, Tensor};
 use super::precision::Precision;
+use super::products::Products;
 use super::step::{HiddenDropout, Pass};
 use super::workspace::Workspace;
 use crate::minibatch::Minibatch;
@@ -17,8 +17,25 @@ use crate::parallel::{self, TaskRows};
 /// Samples are dealt in tiles of this many. BLAS packs the weights anew for every tile: at 64 that took a quarter
 /// of the products' time.
 const SAMPLE_TILE: usize = 128;
-/// Weight gradients are formed in tiles of this many input units.
-const WEIGHT_TILE: usize = 128;
+/// Weight gradients are formed in tiles of this many input units: a whole and even number of them in the default
+/// widths, so that two threads have the same to do.
+const WEIGHT_TILE: usize = 100;
+
+/// Words of scratch memory of the products.
+pub(super) fn scratch_words<S: Precision>(isa: Isa, architecture: &Architecture, n_samples: usize) -> usize {
+    let products = S::products(isa);
+    let pairs = (1..architecture.n_hidden()).map(|k| (architecture.hidden_width(k - 1), architecture.hidden_width(k)));
+    let of_pair = |(n_in, n_out): (usize, usize)| {
+        let by_sample = products.scratch_words(SAMPLE_TILE, n_out, n_in).max(products.scratch_words(
+            SAMPLE_TILE,
+            n_in,
+            n_out,
+        ));
+        let by_unit = products.scratch_words(WEIGHT_TILE, n_out, n_samples);
+        (n_samples.div_ceil(SAMPLE_TILE) * by_sample).max(n_in.div_ceil(WEIGHT_TILE) * by_unit)
+    };
+    pairs.map(of_pair).max().unwrap_or(0)
+}
 
 /// From the encoder's partial sums to the last hidden activation, filling `workspace.activations`.
 pub(super) fn forward<S: Precision>(
@@ -30,7 +47,9 @@ pub(super) fn forward<S: Precision>(
     batch: &Minibatch,
     dropout: Option<HiddenDropout>,
 ) {
-    let Workspace { activations, partials, keys, .. } = workspace;
+    let Workspace { activations, partials, keys, products: scratch, .. } = workspace;
+    let products = S::products(isa);
+    let n_tiles = batch.n_samples().div_ceil(SAMPLE_TILE);
     let (n_samples, n_tasks) = (batch.n_samples(), batch.n_tasks());
     let keep = dropout.map_or(1.0, |dropout| dropout.keep);
     let tile_row = |tile| n_samples.min(tile * SAMPLE_TILE);
@@ -41,18 +60,20 @@ pub(super) fn forward<S: Precision>(
         });
         let (before, rest) = activations.split_at_mut(k);
         let bias = k.checked_sub(1).map_or(encoder_bias, |k| &layers[k].bias.value);
+        let n_in = k.checked_sub(1).map_or(0, |k| architecture.hidden_width(k));
+        let words = products.scratch_words(SAMPLE_TILE, width, n_in);
         let out = TaskRows::new(&mut rest[0][..n_samples * width], width, &tile_row);
-        parallel::each(0..n_samples.div_ceil(SAMPLE_TILE), out, &|tile, part| {
-            let (out, first) = (part.rows, tile_row(tile));
+        let scratch = TaskRows::new(&mut scratch[..n_tiles * words], words, &|tile| tile);
+        parallel::each(0..n_tiles, (out, scratch), &|tile, (out, scratch)| {
+            let (out, first) = (out.rows, tile_row(tile));
             let n_rows = out.len() / width;
             match before.last().zip(k.checked_sub(1)) {
                 None => sum_partials(out, partials, n_tasks, first * width, n_samples * width),
                 Some((input, k)) => {
-                    let n_in = architecture.hidden_width(k);
                     let input = &input[first * n_in..(first + n_rows) * n_in];
                     let weight = DenseView::new(&layers[k].weight.value, n_in, width);
                     let input = DenseView::new(input, n_rows, n_in);
-                    gemm(isa, DenseViewMut::new(out, n_rows, width), input, weight, 0.0);
+                    products.multiply(isa, DenseViewMut::new(out, n_rows, width), input, weight, scratch.rows);
                 }
             }
             bias_relu_dropout(isa, out, bias, keep, keys.map(|keys| &keys[first..first + n_rows]));
@@ -78,23 +99,27 @@ pub(super) fn backward<S: Precision>(
     batch: &Minibatch,
 ) {
     let Pass { isa, keep, .. } = *pass;
-    let Workspace { activations, gradients, partials, .. } = workspace;
+    let Workspace { activations, gradients, partials, products: scratch, .. } = workspace;
+    let products = S::products(isa);
+    let n_tiles = batch.n_samples().div_ceil(SAMPLE_TILE);
     let (n_samples, n_tasks) = (batch.n_samples(), batch.n_tasks());
     let tile_row = |tile| n_samples.min(tile * SAMPLE_TILE);
     for k in (0..activations.len()).rev() {
         let width = architecture.hidden_width(k);
         let (rest, after) = gradients.split_at_mut(k + 1);
+        let n_out = if after.is_empty() { 0 } else { architecture.hidden_width(k + 1) };
+        let words = products.scratch_words(SAMPLE_TILE, width, n_out);
         let out = TaskRows::new(&mut rest[k][..n_samples * width], width, &tile_row);
-        parallel::each(0..n_samples.div_ceil(SAMPLE_TILE), out, &|tile, part| {
-            let (out, first) = (part.rows, tile_row(tile));
+        let scratch = TaskRows::new(&mut scratch[..n_tiles * words], words, &|tile| tile);
+        parallel::each(0..n_tiles, (out, scratch), &|tile, (out, scratch)| {
+            let (out, first) = (out.rows, tile_row(tile));
             let n_rows = out.len() / width;
             match after.first() {
                 None => sum_partials(out, partials, n_tasks, first * width, n_samples * width),
                 Some(dy) => {
-                    let n_out = architecture.hidden_width(k + 1);
                     let dy = DenseView::new(&dy[first * n_out..(first + n_rows) * n_out], n_rows, n_out);
                     let weight = DenseView::new(&layers[k].weight.value, width, n_out).transposed();
-                    gemm(isa, DenseViewMut::new(out, n_rows, width), dy, weight, 0.0);
+                    products.multiply(isa, DenseViewMut::new(out, n_rows, width), dy, weight, scratch.rows);
                 }
             }
             relu_dropout_backward(isa, out, &activations[k][first * width..][..out.len()], keep);
@@ -111,7 +136,8 @@ pub(super) fn update<S: Precision>(
     architecture: &Architecture,
     batch: &Minibatch,
 ) {
-    let Workspace { activations, gradients, weight_gradients, bias_gradients, .. } = workspace;
+    let Workspace { activations, gradients, weight_gradients, bias_gradients, products: scratch, .. } = workspace;
+    let products = S::products(pass.isa);
     let n_samples = batch.n_samples();
     let mut bias_gradients = bias_gradients.iter_mut();
     let mut update_bias = |bias: &mut Tensor, dy: &[f32]| {
@@ -127,7 +153,7 @@ pub(super) fn update<S: Precision>(
         let (x, dy) = (&activations[k][..n_samples * n_in], dy_of(k + 1));
         parallel::both(
             || update_bias(bias, dy),
-            || update_weights(pass, weight, &mut dw[..n_in * n_out], (x, n_in), (dy, n_out)),
+            || update_weights(pass, products, scratch, weight, &mut dw[..n_in * n_out], (x, n_in), (dy, n_out)),
         );
     }
 }
@@ -135,6 +161,8 @@ pub(super) fn update<S: Precision>(
 /// Gradient and Adam's step of one hidden layer's weights, from its input `x` and its output's gradient.
 fn update_weights(
     pass: &Pass,
+    products: Products,
+    scratch: &mut [u32],
     weight: &mut Tensor,
     dw: &mut [f32],
     (x, n_in): (&[f32], usize),
@@ -145,11 +173,14 @@ fn update_weights(
     let first_unit = |tile| n_in.min(tile * WEIGHT_TILE);
     let Tensor { value, m, v } = weight;
     let rows = |rows| TaskRows::new(rows, n_out, &first_unit);
+    let n_tiles = n_in.div_ceil(WEIGHT_TILE);
+    let words = products.scratch_words(WEIGHT_TILE, n_out, n_samples);
+    let scratch = TaskRows::new(&mut scratch[..n_tiles * words], words, &|tile| tile);
     let parts = ((rows(value), rows(dw)), (rows(m), rows(v)));
-    parallel::each(0..n_in.div_ceil(WEIGHT_TILE), parts, &|tile, ((w, g), (m, v))| {
+    parallel::each(0..n_tiles, (parts, scratch), &|tile, (((w, g), (m, v)), scratch)| {
         let units = first_unit(tile)..first_unit(tile + 1);
         let dw = DenseViewMut::new(g.rows, units.len(), n_out);
-        gemm(pass.isa, dw, x.columns(units).transposed(), dy, 0.0);
+        products.multiply(pass.isa, dw, x.columns(units).transposed(), dy, scratch.rows);
         adam(pass.isa, w.rows, m.rows, v.rows, g.rows, &pass.adam);
     });
 }

@@ -12,6 +12,7 @@ mod file;
 mod hidden;
 mod network;
 mod precision;
+mod products;
 mod step;
 mod workspace;
 

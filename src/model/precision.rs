@@ -4,9 +4,11 @@ use late_fast_kernels::paired::{pack_rows, unpack_rows};
 use late_fast_kernels::{Bf16, F32, Isa, Storage, adam, decoder, encoder, sddmm, spmm};
 
 use super::buffer::Buffer;
+use super::products::Products;
 use crate::error::Result;
 
 /// A storage of the wide layers with all that a network needs of it. Matrices have rows of `k` values.
+#[allow(private_interfaces, reason = "sealed by its supertraits: only this crate's networks call it")]
 pub trait Precision:
     Storage<Word: bytemuck::Pod>
     + spmm::Kernels
@@ -15,6 +17,9 @@ pub trait Precision:
     + encoder::Kernels
     + adam::RowKernels
 {
+    /// How the hidden layers are multiplied.
+    fn products(isa: Isa) -> Products;
+
     /// Stores f32 values, rounding them to nearest.
     ///
     /// # Errors
@@ -35,6 +40,10 @@ pub trait Precision:
 }
 
 impl Precision for F32 {
+    fn products(_: Isa) -> Products {
+        Products::F32
+    }
+
     fn from_f32(values: Buffer, _: usize) -> Result<Buffer> {
         Ok(values)
     }
@@ -53,6 +62,11 @@ impl Precision for F32 {
 }
 
 impl Precision for Bf16 {
+    /// Half precision saves nothing here but where the CPU multiplies it faster.
+    fn products(isa: Isa) -> Products {
+        if isa == Isa::Amx { Products::Bf16 } else { Products::F32 }
+    }
+
     fn from_f32(values: Buffer, k: usize) -> Result<Buffer<u32>> {
         let n_rows = values.len() / k;
         let mut out = Buffer::zeros(n_rows * Self::row_words(k))?;

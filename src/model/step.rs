@@ -194,7 +194,7 @@ impl<S: Precision> Network<S> {
         isa: Isa,
         dropout: Option<HiddenDropout>,
     ) -> Result<()> {
-        workspace.reserve(&self.architecture, batch)?;
+        workspace.reserve(isa, &self.architecture, batch)?;
         let start = Instant::now();
         encoder::forward(isa, &mut workspace.partials, &self.encoder, batch, self.architecture.wide());
         let start = workspace.profile.lap(Phase::Encoder, start);

@@ -1,9 +1,10 @@
 //! Scratch memory of a step, allocated once and reused.
 
-use late_fast_kernels::{F32, decoder};
+use late_fast_kernels::{F32, Isa, decoder};
 
 use super::architecture::Architecture;
 use super::buffer::Buffer;
+use super::hidden;
 use super::precision::Precision;
 use crate::error::Result;
 use crate::minibatch::Minibatch;
@@ -28,6 +29,8 @@ pub struct Workspace<S: Precision = F32> {
     pub(super) rows: Buffer<S::Word>,
     /// What the decoder's step needs, for every task.
     pub(super) scratch: Buffer,
+    /// What the hidden layers' products need, for every tile.
+    pub(super) products: Buffer<u32>,
     /// Where the time of all steps went.
     pub profile: Profile,
 }
@@ -43,6 +46,7 @@ impl<S: Precision> Default for Workspace<S> {
             keys: Vec::new(),
             rows: Buffer::default(),
             scratch: Buffer::default(),
+            products: Buffer::default(),
             profile: Profile::default(),
         }
     }
@@ -50,7 +54,7 @@ impl<S: Precision> Default for Workspace<S> {
 
 impl<S: Precision> Workspace<S> {
     /// Makes room for a minibatch.
-    pub(super) fn reserve(&mut self, architecture: &Architecture, batch: &Minibatch) -> Result<()> {
+    pub(super) fn reserve(&mut self, isa: Isa, architecture: &Architecture, batch: &Minibatch) -> Result<()> {
         let (n_samples, wide, n_hidden) = (batch.n_samples(), architecture.wide(), architecture.n_hidden());
         self.activations.resize_with(n_hidden, Buffer::default);
         self.gradients.resize_with(n_hidden, Buffer::default);
@@ -64,6 +68,7 @@ impl<S: Precision> Workspace<S> {
                 self.weight_gradients[k - 1].reserve(architecture.hidden_width(k - 1) * width)?;
             }
         }
+        self.products.reserve(hidden::scratch_words::<S>(isa, architecture, n_samples))?;
         self.keys.resize(n_samples.max(self.keys.len()), 0);
         self.rows.reserve(n_samples * S::row_words(wide))?;
         self.scratch.reserve(batch.n_tasks() * scratch_len(batch, wide))?;
