@@ -39,6 +39,9 @@ pub(crate) trait Lanes: Copy + sealed::Sealed {
     unsafe fn sum(self) -> f32;
 
     unsafe fn words(x: u32) -> Self::Words;
+    unsafe fn load_words(p: *const u32) -> Self::Words;
+    /// The first lanes; zeros follow.
+    unsafe fn load_words_head(p: *const u32, lanes: usize) -> Self::Words;
     /// `0, 1, 2, ...`
     unsafe fn word_index() -> Self::Words;
     unsafe fn word_add(a: Self::Words, b: Self::Words) -> Self::Words;
@@ -79,6 +82,18 @@ fn zip_words(a: [u32; 8], b: [u32; 8], f: impl Fn(u32, u32) -> u32) -> [u32; 8] 
     let mut out = a;
     for (x, y) in out.iter_mut().zip(b) {
         *x = f(*x, y);
+    }
+    out
+}
+
+/// # Safety
+/// `p` is valid for `lanes` words.
+#[inline(always)]
+unsafe fn read_words_head(p: *const u32, lanes: usize) -> [u32; 8] {
+    let mut out = [0; 8];
+    for (at, x) in out.iter_mut().enumerate().take(lanes) {
+        // SAFETY: of the caller.
+        *x = unsafe { p.add(at).read() };
     }
     out
 }
@@ -163,6 +178,16 @@ impl Lanes for Array {
         [x; 8]
     }
     #[inline(always)]
+    unsafe fn load_words(p: *const u32) -> [u32; 8] {
+        // SAFETY: valid for eight words.
+        unsafe { p.cast::<[u32; 8]>().read_unaligned() }
+    }
+    #[inline(always)]
+    unsafe fn load_words_head(p: *const u32, lanes: usize) -> [u32; 8] {
+        // SAFETY: valid for `lanes` words.
+        unsafe { read_words_head(p, lanes) }
+    }
+    #[inline(always)]
     unsafe fn word_index() -> [u32; 8] {
         [0, 1, 2, 3, 4, 5, 6, 7]
     }
@@ -223,6 +248,9 @@ mod tests {
             let words = V::word_mul(V::word_add(V::word_index(), V::words(3)), V::words(0x9e37_79b9));
             let words = V::word_shift_right(V::word_xor(words, V::words(0x5555_5555)), 8);
             keep(x.where_below(words, 1 << 23));
+            let integers = b.iter().map(|x| x.to_bits() >> 8).collect::<Vec<u32>>();
+            keep(x.where_below(V::load_words(integers.as_ptr()), 0x3f_8000));
+            keep(x.where_below(V::load_words_head(integers.as_ptr(), 5), 0x3f_8000));
             let mut head = [9.0_f32; 16];
             x.store_head(head.as_mut_ptr(), 3);
             out.extend(head[..8].iter().map(|x| x.to_bits()));

@@ -49,17 +49,45 @@ impl<V: Lanes> RowBlock<V> for Row<'_> {
     }
 }
 
+/// Entries of a row that are worked on at a time.
+const RUN: usize = 64;
+
+/// The entries that are not 0, moved to the front of a buffer in order. Without a branch: which inputs are
+/// dropped cannot be predicted.
+struct NonZero {
+    cols: [u32; RUN],
+    values: [f32; RUN],
+    len: usize,
+}
+
+impl NonZero {
+    #[inline(always)]
+    fn fill(&mut self, cols: &[u32], values: &[f32]) {
+        self.len = 0;
+        for (&col, &value) in cols.iter().zip(values) {
+            self.cols[self.len] = col;
+            self.values[self.len] = value;
+            self.len += usize::from(value != 0.0);
+        }
+    }
+}
+
 /// # Safety
 /// The CPU has the instruction set of `V`; `out` is `x.n_rows × k` and `w` is `x.n_cols × k`.
 #[inline(always)]
 pub(super) unsafe fn spmm<V: Lanes, const N: usize>(out: &mut [f32], x: CsrView<'_>, w: &[f32], k: usize) {
     let (out, w) = (out.as_mut_ptr(), w.as_ptr());
+    let mut run = NonZero { cols: [0; RUN], values: [0.0; RUN], len: 0 };
     for row in 0..x.n_rows() {
         let (cols, values) = x.row(row);
-        if cols.is_empty() {
-            continue;
+        for (cols, values) in cols.chunks(RUN).zip(values.chunks(RUN)) {
+            run.fill(cols, values);
+            if run.len == 0 {
+                continue;
+            }
+            let (cols, values) = (&run.cols[..run.len], &run.values[..run.len]);
+            // SAFETY: `row < n_rows`, and the view proved that every index is below `n_cols`.
+            unsafe { over_row::<V, N>(k, &mut Row { out: out.add(row * k), cols, values, w, k }) };
         }
-        // SAFETY: `row < n_rows`, and the view proved that every index is below `n_cols`.
-        unsafe { over_row::<V, N>(k, &mut Row { out: out.add(row * k), cols, values, w, k }) };
     }
 }
