@@ -52,8 +52,9 @@ impl<V: Lanes> RowBlock<V> for Row<'_> {
 /// Entries of a row that are worked on at a time.
 const RUN: usize = 64;
 
-/// The entries that are not 0, moved to the front of a buffer in order. Without a branch: which inputs are
-/// dropped cannot be predicted.
+/// The entries that are not 0, moved to the front of a buffer in order. Without a branch, since which inputs are
+/// dropped cannot be predicted: where a fifth is, 0.84 to 0.97 of the time with a branch in the loop (256 × 949 and
+/// 256 × 20,000, k = 800, AVX2; 0.95 and 1.01 with AVX-512). Where none is, 0.97 to 1.03.
 struct NonZero {
     cols: [u32; RUN],
     values: [f32; RUN],
