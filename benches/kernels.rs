@@ -10,7 +10,7 @@ use std::time::Duration;
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use late_fast_kernels::decoder::{EntryLoss, WideLayerMut, decoder_step};
-use late_fast_kernels::dropout::row_key;
+use late_fast_kernels::dropout::{DROP_UNITS_KERNELS, drop_units, row_key};
 use late_fast_kernels::encoder::{WideWeightsMut, encoder_step};
 use late_fast_kernels::gemm::{blas_single_thread, gemm};
 use late_fast_kernels::testing::{Aligned, OwnedCsr, Rng, Spread, assert_close, runnable};
@@ -273,6 +273,11 @@ fn bench_elementwise(c: &mut Criterion) {
         group.bench_function(name, |b| {
             b.iter(|| activation::bias_relu_dropout(isa, &mut h, &bias, 0.5, Some(&keys)));
         });
+    }
+    let units: Vec<u32> = (0..).take(h.len()).collect();
+    for (isa, name) in runnable(DROP_UNITS_KERNELS) {
+        // Kept at 1, as below.
+        group.bench_function(name, |b| b.iter(|| drop_units(isa, &mut h, &units, 1.0, 7)));
     }
     let mut dh = Aligned::new(&h);
     for (isa, name) in runnable(activation::RELU_DROPOUT_BACKWARD_KERNELS) {

@@ -51,12 +51,26 @@ pub(crate) trait Lanes: Copy + sealed::Sealed {
     unsafe fn word_and(a: Self::Words, b: Self::Words) -> Self::Words;
     unsafe fn word_or(a: Self::Words, b: Self::Words) -> Self::Words;
     unsafe fn word_load(p: *const u32) -> Self::Words;
+    /// The first lanes; zeros follow.
+    unsafe fn word_load_head(p: *const u32, lanes: usize) -> Self::Words;
     unsafe fn word_store(a: Self::Words, p: *mut u32);
     /// The representation of every lane.
     unsafe fn to_bits(self) -> Self::Words;
     unsafe fn from_bits(a: Self::Words) -> Self;
     /// `self` in the lanes where `words < limit`, else 0; both are below 2³¹.
     unsafe fn where_below(self, words: Self::Words, limit: u32) -> Self;
+}
+
+/// # Safety
+/// `p` is valid for `lanes` words.
+#[inline(always)]
+unsafe fn read_words_head(p: *const u32, lanes: usize) -> [u32; 8] {
+    let mut out = [0; 8];
+    for (at, x) in out.iter_mut().enumerate().take(lanes) {
+        // SAFETY: of the caller.
+        *x = unsafe { p.add(at).read() };
+    }
+    out
 }
 
 /// What runs on every CPU of the target.
@@ -210,6 +224,11 @@ impl Lanes for Array {
         unsafe { p.cast::<[u32; 8]>().read_unaligned() }
     }
     #[inline(always)]
+    unsafe fn word_load_head(p: *const u32, lanes: usize) -> [u32; 8] {
+        // SAFETY: valid for `lanes` words.
+        unsafe { read_words_head(p, lanes) }
+    }
+    #[inline(always)]
     unsafe fn word_store(a: [u32; 8], p: *mut u32) {
         // SAFETY: valid for eight words.
         unsafe { p.cast::<[u32; 8]>().write_unaligned(a) }
@@ -263,6 +282,9 @@ mod tests {
             let words = V::word_mul(V::word_add(V::word_index(), V::words(3)), V::words(0x9e37_79b9));
             let words = V::word_shift_right(V::word_xor(words, V::words(0x5555_5555)), 8);
             keep(x.where_below(words, 1 << 23));
+            let integers = b.iter().map(|x| x.to_bits() >> 8).collect::<Vec<u32>>();
+            keep(x.where_below(V::word_load(integers.as_ptr()), 0x3f_8000));
+            keep(x.where_below(V::word_load_head(integers.as_ptr(), 5), 0x3f_8000));
             let low = V::word_shift_left(words, 16);
             keep(V::from_bits(V::word_and(low, y.to_bits())));
             keep(V::from_bits(V::word_or(low, V::word_load(b.as_ptr().cast()))));

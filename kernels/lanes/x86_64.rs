@@ -1,6 +1,6 @@
 //! SSE2, AVX2 and AVX-512.
 
-use super::{Lanes, sealed, zip_words};
+use super::{Lanes, read_words_head, sealed, zip_words};
 use std::arch::x86_64::*;
 
 /// Eight lanes of SSE2, which every x86-64 has. Multiplies then adds; the words stay arrays, for want of a
@@ -148,6 +148,11 @@ impl Lanes for Sse2 {
         [x; 8]
     }
     #[inline(always)]
+    unsafe fn word_load_head(p: *const u32, lanes: usize) -> [u32; 8] {
+        // SAFETY: valid for `lanes` words.
+        unsafe { read_words_head(p, lanes) }
+    }
+    #[inline(always)]
     unsafe fn word_index() -> [u32; 8] {
         [0, 1, 2, 3, 4, 5, 6, 7]
     }
@@ -222,6 +227,9 @@ impl Lanes for Avx2 {
         fn load(p: *const f32) -> Self { Self(_mm256_loadu_ps(p)) }
         fn load_head(p: *const f32, lanes: usize) -> Self { Self(_mm256_maskload_ps(p, head_of_8(lanes))) }
         fn words(x: u32) -> __m256i { _mm256_set1_epi32(x.cast_signed()) }
+        fn word_load_head(p: *const u32, lanes: usize) -> __m256i {
+            _mm256_maskload_epi32(p.cast(), head_of_8(lanes))
+        }
         fn word_index() -> __m256i { _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7) }
         fn word_add(a: __m256i, b: __m256i) -> __m256i { _mm256_add_epi32(a, b) }
         fn word_mul(a: __m256i, b: __m256i) -> __m256i { _mm256_mullo_epi32(a, b) }
@@ -322,6 +330,9 @@ impl Lanes for Avx512 {
         fn load(p: *const f32) -> Self { Self(_mm512_loadu_ps(p)) }
         fn load_head(p: *const f32, lanes: usize) -> Self { Self(_mm512_maskz_loadu_ps(head_of_16(lanes), p)) }
         fn words(x: u32) -> __m512i { _mm512_set1_epi32(x.cast_signed()) }
+        fn word_load_head(p: *const u32, lanes: usize) -> __m512i {
+            _mm512_maskz_loadu_epi32(head_of_16(lanes), p.cast())
+        }
         fn word_index() -> __m512i { _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15) }
         fn word_add(a: __m512i, b: __m512i) -> __m512i { _mm512_add_epi32(a, b) }
         fn word_mul(a: __m512i, b: __m512i) -> __m512i { _mm512_mullo_epi32(a, b) }

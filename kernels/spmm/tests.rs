@@ -43,6 +43,29 @@ fn blocks_of_features_add_up() {
 }
 
 #[test]
+fn entries_of_0_are_skipped() {
+    for (isa, name) in runnable(KERNELS).filter(|(isa, _)| *isa != Isa::Reference) {
+        let rng = &mut Rng::new(2);
+        let (n_samples, n_features, k) = (13, 301, 33);
+        let mut x = OwnedCsr::random(n_samples, n_features, 0.5, Spread::Even, rng);
+        let mut w = rng.vec(n_features * k, -1.0, 1.0);
+        let absent = |col: usize| col.is_multiple_of(3) || (64..200).contains(&col);
+        let without = x.filter(|_, col, _| !absent(col));
+        for (&col, value) in x.indices.iter().zip(&mut x.data) {
+            if absent(col as usize) {
+                *value = 0.0;
+                w[col as usize * k..][..k].fill(f32::NAN);
+            }
+        }
+        let mut want = vec![0.5; n_samples * k];
+        let mut got = want.clone();
+        spmm(isa, &mut want, without.view(), &w, k);
+        spmm(isa, &mut got, x.view(), &w, k);
+        assert!(got == want, "{name}: other bits");
+    }
+}
+
+#[test]
 #[should_panic(expected = "w is not n_cols × k")]
 fn lengths_are_checked() {
     let x = OwnedCsr { indptr: vec![0, 1], indices: vec![1], data: vec![1.0], n_rows: 1, n_cols: 2 };

@@ -68,6 +68,7 @@ pub(super) fn run(request: &Request<'_>, sink: &mut dyn Sink) -> Result<()> {
         request.model.features.len(),
         request.model.info.config.transform,
         None,
+        request.isa,
     );
     let mut workspace = Workspace::default();
     let mut batch = Minibatch::default();

@@ -2,7 +2,8 @@
 
 use std::sync::mpsc;
 
-use super::build::{Builder, Minibatch, Purpose};
+use super::batch::Minibatch;
+use super::build::{Builder, Purpose};
 use crate::error::Result;
 
 /// Minibatches in flight: one being used, one waiting, one being gathered.

@@ -1,11 +1,14 @@
 //! Minibatches: the sampler plans which samples, the loader gathers, transforms and prefetches them.
 
+mod arrange;
+mod batch;
 mod build;
 mod loader;
 mod sampler;
 mod transform;
 
-pub use build::{Builder, FeatureMajor, Holdout, InputDropout, Minibatch, Purpose};
+pub use batch::{FeatureMajor, Minibatch};
+pub use build::{Builder, Holdout, InputDropout, Purpose};
 pub use loader::stream;
 pub use sampler::{batches_in_order, shuffled_batches, split_samples};
 pub use transform::Transform;

@@ -59,19 +59,40 @@ pub(super) struct Lookup {
 
 impl Lookup {
     const SIZE: u16 = 4096;
+    /// Counts that are worth a table for one cell: nearly all are below.
+    const SIZE_PER_CELL: u16 = 64;
 
     pub(super) fn new(transform: Transform) -> Self {
-        let small_counts = match transform {
-            Transform::Log10 => (0..Self::SIZE).map(|n| transform.forward(f32::from(n), 1.0)).collect(),
-            Transform::RpmLog10 | Transform::AsIs => Vec::new(),
-        };
-        Self { transform, small_counts }
+        let mut lookup = Self { transform, small_counts: Vec::new() };
+        if transform == Transform::Log10 {
+            lookup.fill(Self::SIZE, 1.0);
+        }
+        lookup
     }
 
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked by the comparison")]
+    /// Prepares for `n_entries` calls of [`Lookup::forward`] with this total.
+    pub(super) fn set_cell_total(&mut self, cell_total: f64, n_entries: usize) {
+        if self.transform == Transform::RpmLog10 {
+            let pays = n_entries > usize::from(Self::SIZE_PER_CELL);
+            self.fill(if pays { Self::SIZE_PER_CELL } else { 0 }, cell_total);
+        }
+    }
+
+    fn fill(&mut self, size: u16, cell_total: f64) {
+        self.small_counts.clear();
+        self.small_counts.extend((0..size).map(|n| self.transform.forward(f32::from(n), cell_total)));
+    }
+
+    /// As [`Transform::forward`]. After [`Lookup::set_cell_total`], for that total only.
+    #[inline]
     pub(super) fn forward(&self, value: f32, cell_total: f64) -> f32 {
-        match self.small_counts.get(value as usize) {
-            Some(&result) if value.fract() == 0.0 => result,
+        // From here on an f32 has no bits for fractions: the sum's low bits are the rounded value. Without SSE4.1,
+        // `fract` is a call, and a cast takes six instructions to saturate.
+        const TWO_POW_23: f32 = 8_388_608.0;
+        let rounded = value + TWO_POW_23;
+        let count = rounded.to_bits().wrapping_sub(TWO_POW_23.to_bits());
+        match self.small_counts.get(count as usize) {
+            Some(&result) if (rounded - TWO_POW_23).to_bits() == value.to_bits() => result,
             _ => self.transform.forward(value, cell_total),
         }
     }
@@ -81,12 +102,39 @@ impl Lookup {
 mod tests {
     use super::*;
 
+    const ODD_VALUES: [f32; 13] = [
+        0.0,
+        1e-30,
+        0.5,
+        0.999_999_94,
+        1.0,
+        2.5,
+        63.0,
+        64.0,
+        4095.0,
+        4095.5,
+        4096.0,
+        8_388_609.0,
+        16_777_216.0,
+    ];
+
     #[test]
     fn log_is_decimal_and_the_lookup_agrees() {
         let lookup = Lookup::new(Transform::Log10);
         assert_eq!(lookup.forward(9.0, 1.0), 1.0);
-        for value in [0.0, 1.0, 2.5, 4095.0, 4096.0, 1e6, 16_777_216.0] {
+        for value in ODD_VALUES {
             assert_eq!(lookup.forward(value, 1.0), Transform::Log10.forward(value, 1.0));
+        }
+    }
+
+    #[test]
+    fn a_cell_has_its_own_lookup() {
+        let mut lookup = Lookup::new(Transform::RpmLog10);
+        for (total, n_entries) in [(2500.0, 1000), (10.0, 3), (77.0, 100)] {
+            lookup.set_cell_total(total, n_entries);
+            for value in ODD_VALUES {
+                assert_eq!(lookup.forward(value, total), Transform::RpmLog10.forward(value, total));
+            }
         }
     }
 

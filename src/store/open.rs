@@ -125,7 +125,8 @@ impl Store {
         let first = out.indices.len();
         extend_indices(self.elements(self.indices, span.clone()), self.indices.dtype, &mut out.indices);
         let n_cols = self.n_cols;
-        if out.indices[first..].iter().any(|&index| index as usize >= n_cols) {
+        // Looks at every index, which vectorises.
+        if out.indices[first..].iter().fold(false, |bad, &index| bad | (index as usize >= n_cols)) {
             return Err(Error::changed(&self.path, format!("row {row}")));
         }
         extend_f32(self.elements(self.data, span), self.data.dtype, &mut out.values);

@@ -69,8 +69,14 @@ pub fn train(
 ) -> Result<Trained> {
     let architecture = Architecture { n_features: split.features.len(), hidden: config.hidden.clone() };
     let network = Network::initialised(architecture, config.seed)?;
-    let builder =
-        Builder::new(store, &split.feature_of_column, split.features.len(), config.transform, split.holdout);
+    let builder = Builder::new(
+        store,
+        &split.feature_of_column,
+        split.features.len(),
+        config.transform,
+        split.holdout,
+        isa,
+    );
     let mut run = Run { store, split, config, isa, network, workspace: Workspace::default(), builder };
     let mut best = run.network.snapshot()?;
     let mut history: Vec<EpochRecord> = Vec::new();
