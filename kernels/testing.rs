@@ -1,6 +1,7 @@
 //! Seeded inputs and comparisons for tests and benches (feature `testing`). Unlike the kernels, this allocates.
 
-use crate::{CsrView, Isa, Kernel};
+use crate::paired::{pack_rows, unpack_rows};
+use crate::{Bf16, CsrView, F32, Isa, Kernel, Storage};
 
 /// Widths that meet every path: below, at and above the lanes and register blocks, and the real ones.
 pub const WIDTHS: [usize; 12] = [1, 3, 7, 8, 15, 16, 17, 31, 100, 400, 800, 801];
@@ -291,27 +292,88 @@ impl std::ops::DerefMut for AlignedWords {
 
 /// A copy at an odd offset, so that no vector is aligned.
 #[derive(Clone, Debug)]
-pub struct Unaligned(Vec<f32>);
+pub struct Unaligned<W = f32>(Vec<W>);
 
-impl Unaligned {
+impl<W: Copy + Default> Unaligned<W> {
     /// Copies the values.
     #[must_use]
-    pub fn new(values: &[f32]) -> Self {
-        Self([&[f32::NAN], values].concat())
+    pub fn new(values: &[W]) -> Self {
+        Self([&[W::default()], values].concat())
     }
 }
 
-impl std::ops::Deref for Unaligned {
-    type Target = [f32];
+impl<W> std::ops::Deref for Unaligned<W> {
+    type Target = [W];
 
-    fn deref(&self) -> &[f32] {
+    fn deref(&self) -> &[W] {
         &self.0[1..]
     }
 }
 
-impl std::ops::DerefMut for Unaligned {
-    fn deref_mut(&mut self) -> &mut [f32] {
+impl<W> std::ops::DerefMut for Unaligned<W> {
+    fn deref_mut(&mut self) -> &mut [W] {
         &mut self.0[1..]
+    }
+}
+
+/// A storage whose rows can be made from f32 values, rounding to nearest, and read back.
+pub trait Stored: Storage {
+    /// Rows of `k` values as stored.
+    fn stored(values: &[f32], k: usize) -> Vec<Self::Word>;
+
+    /// The values of stored rows.
+    fn values(rows: &[Self::Word], k: usize) -> Vec<f32>;
+
+    /// Asserts that stored rows, the results of rounded f32 computations, agree: as [`assert_close`] says for f32;
+    /// for bf16, where a last bit may tip the rounding, to one step of bf16 everywhere and exactly in all but 2%.
+    ///
+    /// # Panics
+    /// If they do not.
+    fn assert_close(what: &str, got: &[Self::Word], want: &[Self::Word], k: usize, abs: f64, terms: usize);
+}
+
+impl Stored for F32 {
+    fn stored(values: &[f32], _: usize) -> Vec<f32> {
+        values.to_vec()
+    }
+
+    fn values(rows: &[f32], _: usize) -> Vec<f32> {
+        rows.to_vec()
+    }
+
+    #[track_caller]
+    fn assert_close(what: &str, got: &[f32], want: &[f32], _: usize, abs: f64, terms: usize) {
+        assert_close(what, got, want, abs, terms);
+    }
+}
+
+impl Stored for Bf16 {
+    fn stored(values: &[f32], k: usize) -> Vec<u32> {
+        let n_rows = values.len() / k;
+        let mut out = vec![0; n_rows * Self::row_words(k)];
+        pack_rows(Isa::Reference, &mut out, values, n_rows, k);
+        out
+    }
+
+    fn values(rows: &[u32], k: usize) -> Vec<f32> {
+        let n_rows = rows.len() / Self::row_words(k);
+        let mut out = vec![f32::NAN; n_rows * k];
+        unpack_rows(Isa::Reference, &mut out, rows, n_rows, k);
+        out
+    }
+
+    #[track_caller]
+    fn assert_close(what: &str, got: &[u32], want: &[u32], k: usize, abs: f64, _: usize) {
+        const STEP: f64 = 1.0 / 128.0;
+        assert_eq!(got.len(), want.len(), "{what}: length");
+        let (got, want) = (Self::values(got, k), Self::values(want, k));
+        for (at, (&got, &want)) in got.iter().zip(&want).enumerate() {
+            let difference = (f64::from(got) - f64::from(want)).abs();
+            let allowed = abs + STEP * f64::from(want.abs());
+            assert!(difference <= allowed, "{what}: at {at} got {got}, want {want}, more than a step apart");
+        }
+        let others = got.iter().zip(&want).filter(|(got, want)| got != want).count();
+        assert!(others <= 2 + got.len() / 50, "{what}: {others} of {} values rounded otherwise", got.len());
     }
 }
 

@@ -1,78 +1,131 @@
 use super::*;
-use crate::testing::{OwnedCsr, Rng, SHAPES, Spread, Unaligned, WIDTHS, assert_close, runnable};
+use crate::testing::{OwnedCsr, Rng, SHAPES, Spread, Stored, Unaligned, WIDTHS, assert_close, runnable};
+use crate::{Bf16, F32, WideWeightsMut};
 
-/// An owned layer: w, m, v, bias, bias_m, bias_v.
+/// An owned layer: w, m, v, then bias, bias_m, bias_v.
 #[derive(Clone)]
-struct Layer([Unaligned; 6]);
+struct Layer<S: Storage>([Unaligned<S::Word>; 3], [Unaligned; 3]);
 
-impl Layer {
+impl<S: Stored> Layer<S> {
     fn random(n_features: usize, k: usize, rng: &mut Rng) -> Self {
-        let size = n_features * k;
         // Outputs of both signs and about 1.
         let bound = (3.0 / k as f32).sqrt();
-        Self([
-            Unaligned::new(&rng.vec(size, -bound, bound)),
-            Unaligned::new(&rng.vec(size, -1.0, 1.0)),
-            Unaligned::new(&rng.vec(size, 0.01, 1.0)),
-            Unaligned::new(&rng.vec(n_features, -1.0, 1.0)),
-            Unaligned::new(&rng.vec(n_features, -1.0, 1.0)),
-            Unaligned::new(&rng.vec(n_features, 0.01, 1.0)),
-        ])
+        let ranges = [(-bound, bound), (-1.0, 1.0), (0.01, 1.0)];
+        let rows = ranges.map(|(low, high)| Unaligned::new(&S::stored(&rng.vec(n_features * k, low, high), k)));
+        let ranges = [(-1.0, 1.0), (-1.0, 1.0), (0.01, 1.0)];
+        Self(rows, ranges.map(|(low, high)| Unaligned::new(&rng.vec(n_features, low, high))))
     }
 
-    fn view(&mut self) -> WideLayerMut<'_> {
-        let [w, m, v, bias, bias_m, bias_v] = &mut self.0;
-        WideLayerMut { w, m, v, bias, bias_m, bias_v }
+    fn view(&mut self) -> WideLayerMut<'_, S> {
+        let ([w, m, v], [bias, bias_m, bias_v]) = (&mut self.0, &mut self.1);
+        WideLayerMut { weights: WideWeightsMut { w, m, v, first: 5 }, bias, bias_m, bias_v }
+    }
+
+    fn assert_close(&self, what: &str, want: &Self, k: usize, terms: usize) {
+        for (part, (got, want)) in ["w", "m", "v"].iter().zip(self.0.iter().zip(&want.0)) {
+            S::assert_close(&format!("{what} {part}"), got, want, k, 1e-6, terms);
+        }
+        for (part, (got, want)) in ["bias", "bias_m", "bias_v"].iter().zip(self.1.iter().zip(&want.1)) {
+            assert_close(&format!("{what} {part}"), got, want, 1e-6, terms);
+        }
+    }
+}
+
+/// A minibatch, and one step on it from given starts.
+struct Problem<S: Stored> {
+    xt: OwnedCsr,
+    x: OwnedCsr,
+    d: Unaligned,
+    d_rows: Unaligned<S::Word>,
+    layer: Layer<S>,
+    dd: Vec<f32>,
+    k: usize,
+    grad_scale: f32,
+    adam: Adam,
+}
+
+impl<S: Kernels + Stored> Problem<S> {
+    fn new(n_samples: usize, n_features: usize, density: f64, k: usize) -> Self {
+        let rng = &mut Rng::new((n_samples * 1000 + k) as u64);
+        let d = Unaligned::new(&rng.vec(n_samples * k, -1.0, 1.0));
+        let layer = Layer::random(n_features, k, rng);
+        let xt = OwnedCsr::random(n_features, n_samples, density, Spread::Even, rng);
+        let xt = off_the_corner(&xt, &layer, &d, k);
+        Self {
+            x: xt.transpose(),
+            xt,
+            d_rows: Unaligned::new(&S::stored(&d, k)),
+            d,
+            layer,
+            dd: rng.vec(n_samples * k, -1.0, 1.0),
+            k,
+            grad_scale: 0.7,
+            adam: Adam::at_step(0.1, 0.9, 0.999, 1e-8, 3),
+        }
+    }
+
+    fn step(&self, isa: Isa, add: bool) -> (f64, Unaligned, Layer<S>) {
+        let mut layer = self.layer.clone();
+        let mut dd = Unaligned::new(&if add { self.dd.clone() } else { vec![f32::NAN; self.dd.len()] });
+        let loss = self.step_on(isa, &mut dd, layer.view(), 0..self.xt.n_rows, add);
+        (loss, dd, layer)
+    }
+
+    fn step_on(
+        &self,
+        isa: Isa,
+        dd: &mut [f32],
+        layer: WideLayerMut<'_, S>,
+        features: std::ops::Range<usize>,
+        add: bool,
+    ) -> f64 {
+        let targets = self.xt.view().rows(features.clone());
+        let by_sample = self.x.filter(|_, feature, _| features.contains(&feature));
+        let by_sample = OwnedCsr {
+            indices: by_sample.indices.iter().map(|j| j - u32::try_from(features.start).unwrap()).collect(),
+            n_cols: features.len(),
+            ..by_sample
+        };
+        let batch = Batch { targets, by_sample: by_sample.view(), d: &self.d, d_rows: &self.d_rows };
+        let len = scratch_len(targets.n_cols(), targets.n_rows(), targets.nnz(), self.k);
+        let (scratch, loss) = (&mut vec![f32::NAN; len], EntryLoss::MaskedSquare);
+        decoder_step(isa, dd, layer, batch, scratch, self.k, self.grad_scale, &self.adam, loss, add)
     }
 }
 
 /// Without the entries so near the relu's corner that rounding decides the gradient.
-fn off_the_corner(xt: &OwnedCsr, layer: &Layer, d: &[f32], k: usize) -> OwnedCsr {
-    let [w, _, _, bias, ..] = &layer.0;
+fn off_the_corner<S: Stored>(xt: &OwnedCsr, layer: &Layer<S>, d: &[f32], k: usize) -> OwnedCsr {
+    let (w, bias) = (S::values(&layer.0[0], k), &layer.1[0]);
     xt.filter(|j, i, _| {
         let dot: f64 = (0..k).map(|unit| f64::from(d[i * k + unit]) * f64::from(w[j * k + unit])).sum();
         (dot + f64::from(bias[j])).abs() > 1e-4
     })
 }
 
-/// abs 1e-6 + ε · (k + entries + 16) for everything but the loss, which has 1e-5 relative.
 #[test]
 fn kernels_agree_with_the_reference() {
-    for (isa, name) in runnable(KERNELS) {
-        // The last shape is cut into tiles of samples and blocks of features.
+    agree::<F32>();
+    agree::<Bf16>();
+}
+
+/// abs 1e-6 + ε · (k + entries + 16) for everything but the loss, which has 1e-5 relative; rounded where stored.
+fn agree<S: Kernels + Stored>() {
+    for (isa, name) in runnable(S::kernels()) {
+        // The last shape is cut into tiles of samples.
         for (n_samples, n_features, density) in SHAPES.into_iter().chain([(601, 150, 0.1)]) {
             for k in WIDTHS {
                 if n_samples > 600 && k < 800 {
                     continue;
                 }
-                let rng = &mut Rng::new((n_samples * 1000 + k) as u64);
-                let d = Unaligned::new(&rng.vec(n_samples * k, -1.0, 1.0));
-                let start = Layer::random(n_features, k, rng);
-                let xt = OwnedCsr::random(n_features, n_samples, density, Spread::Even, rng);
-                let xt = off_the_corner(&xt, &start, &d, k);
-                let adam = Adam::at_step(0.1, 0.9, 0.999, 1e-8, 3);
-                let dd = Unaligned::new(&rng.vec(n_samples * k, -1.0, 1.0));
-
-                let run = |isa| {
-                    let (mut layer, mut dd) = (start.clone(), dd.clone());
-                    let (view, xt) = (layer.view(), xt.view());
-                    let loss =
-                        decoder_step(isa, &mut dd, view, xt, &d, k, 0.7, &adam, EntryLoss::MaskedSquare);
-                    (loss, dd, layer)
-                };
-                let (want_loss, want_dd, want) = run(Isa::Reference);
-                let (got_loss, got_dd, got) = run(isa);
-
-                let what = format!("{name} {n_samples}×{n_features} k {k}");
-                assert!(
-                    (got_loss - want_loss).abs() <= 1e-5 * want_loss,
-                    "{what}: loss {got_loss}, want {want_loss}"
-                );
-                let terms = k + n_samples + n_features + 16;
-                assert_close(&format!("{what} dd"), &got_dd, &want_dd, 1e-6, terms);
-                let parts = ["w", "m", "v", "bias", "bias_m", "bias_v"];
-                for ((part, got), want) in parts.iter().zip(&got.0).zip(&want.0) {
-                    assert_close(&format!("{what} {part}"), got, want, 1e-6, terms);
+                let problem = Problem::<S>::new(n_samples, n_features, density, k);
+                for add in [true, false] {
+                    let (want_loss, want_dd, want) = problem.step(Isa::Reference, add);
+                    let (loss, dd, layer) = problem.step(isa, add);
+                    let what = format!("{name} {n_samples}×{n_features} k {k} add {add}");
+                    assert!((loss - want_loss).abs() <= 1e-5 * want_loss, "{what}: loss {loss}, want {want_loss}");
+                    let terms = k + n_samples + n_features + 16;
+                    assert_close(&format!("{what} dd"), &dd, &want_dd, 1e-6, terms);
+                    layer.assert_close(&what, &want, k, terms);
                 }
             }
         }
@@ -82,23 +135,20 @@ fn kernels_agree_with_the_reference() {
 /// With moments of 0, one step leaves m = (1-β₁) dw.
 #[test]
 fn gradients_match_finite_differences() {
-    let (n_samples, n_features, k, grad_scale) = (11, 9, 19, 0.5_f32);
-    for (isa, name) in runnable(KERNELS) {
-        let rng = &mut Rng::new(8);
-        let d = rng.vec(n_samples * k, -1.0, 1.0);
-        let mut layer = Layer::random(n_features, k, rng);
-        for at in [1, 2, 4, 5] {
-            layer.0[at].fill(0.0);
+    for (isa, name) in runnable(F32::kernels()) {
+        let mut problem = Problem::<F32>::new(11, 9, 0.7, 19);
+        problem.adam = Adam::at_step(0.1, 0.9, 0.999, 1e-8, 1);
+        let layer = &mut problem.layer;
+        for moments in layer.0[1..].iter_mut().chain(&mut layer.1[1..]) {
+            moments.fill(0.0);
         }
-        let xt = OwnedCsr::random(n_features, n_samples, 0.7, Spread::Even, rng);
-        let xt = off_the_corner(&xt, &layer, &d, k);
-        let [w, _, _, bias, ..] =
-            layer.0.clone().map(|part| part.iter().map(|&x| f64::from(x)).collect::<Vec<_>>());
-        let d64: Vec<f64> = d.iter().map(|&x| f64::from(x)).collect();
+        let k = problem.k;
+        let f64s = |values: &[f32]| values.iter().map(|&x| f64::from(x)).collect::<Vec<_>>();
+        let (w, bias, d) = (f64s(&problem.layer.0[0]), f64s(&problem.layer.1[0]), f64s(&problem.d));
         let loss = |w: &[f64], bias: &[f64], d: &[f64]| -> f64 {
             let mut sum = 0.0;
             for (j, bias) in bias.iter().enumerate() {
-                let (samples, targets) = xt.view().row(j);
+                let (samples, targets) = problem.xt.view().row(j);
                 for (&i, &x) in samples.iter().zip(targets) {
                     let dot: f64 = (0..k).map(|unit| d[i as usize * k + unit] * w[j * k + unit]).sum();
                     sum += ((bias + dot).max(0.0) - f64::from(x)).powi(2);
@@ -106,23 +156,11 @@ fn gradients_match_finite_differences() {
             }
             sum
         };
-        let mut dd = vec![0.0; d.len()];
-        let adam = Adam::at_step(0.1, 0.9, 0.999, 1e-8, 1);
-        let total = decoder_step(
-            isa,
-            &mut dd,
-            layer.view(),
-            xt.view(),
-            &d,
-            k,
-            grad_scale,
-            &adam,
-            EntryLoss::MaskedSquare,
-        );
-        assert!((total - loss(&w, &bias, &d64)).abs() < 1e-4 * total, "{name}: loss {total}");
+        let (total, dd, layer) = problem.step(isa, false);
+        assert!((total - loss(&w, &bias, &d)).abs() < 1e-4 * total, "{name}: loss {total}");
 
         let check = |part: &str, got: f64, high: f64, low: f64| {
-            let want = f64::from(grad_scale) * (high - low) / 2e-5;
+            let want = f64::from(problem.grad_scale) * (high - low) / 2e-5;
             assert!((got - want).abs() < 1e-4 * (1.0 + want.abs()), "{name} {part}: {got}, want {want}");
         };
         let moved = |values: &[f64], at: usize, by: f64| {
@@ -131,100 +169,78 @@ fn gradients_match_finite_differences() {
             values
         };
         for at in 0..w.len() {
-            let of = |by| loss(&moved(&w, at, by), &bias, &d64);
+            let of = |by| loss(&moved(&w, at, by), &bias, &d);
             check("dw", f64::from(layer.0[1][at]) / 0.1, of(1e-5), of(-1e-5));
         }
         for at in 0..bias.len() {
-            let of = |by| loss(&w, &moved(&bias, at, by), &d64);
-            check("db", f64::from(layer.0[4][at]) / 0.1, of(1e-5), of(-1e-5));
+            let of = |by| loss(&w, &moved(&bias, at, by), &d);
+            check("db", f64::from(layer.1[1][at]) / 0.1, of(1e-5), of(-1e-5));
         }
         for (at, &got) in dd.iter().enumerate() {
-            let of = |by| loss(&w, &bias, &moved(&d64, at, by));
+            let of = |by| loss(&w, &bias, &moved(&d, at, by));
             check("dd", f64::from(got), of(1e-5), of(-1e-5));
         }
     }
 }
 
 #[test]
-fn repeated_samples_add_up_and_splitting_the_features_changes_nothing() {
-    for (isa, name) in runnable(KERNELS) {
-        let (n_features, n_samples, k) = (13, 5, 33);
-        let rng = &mut Rng::new(2);
-        let mut xt = OwnedCsr::random(n_features, 40, 0.6, Spread::Even, rng);
-        xt.indices.iter_mut().for_each(|sample| *sample %= 5);
-        xt.n_cols = n_samples;
-        let d = rng.vec(n_samples * k, -1.0, 1.0);
-        let start = Layer::random(n_features, k, rng);
-        let adam = Adam::at_step(0.1, 0.9, 0.999, 1e-8, 1);
-        let step = |isa, dd: &mut [f32], layer: WideLayerMut<'_>, xt: CsrView<'_>| {
-            decoder_step(isa, dd, layer, xt, &d, k, 0.1, &adam, EntryLoss::MaskedSquare)
-        };
-        let (mut want, mut want_dd) = (start.clone(), vec![0.0; d.len()]);
-        step(Isa::Reference, &mut want_dd, want.view(), xt.view());
-        let (mut whole, mut whole_dd) = (start.clone(), vec![0.0; d.len()]);
-        step(isa, &mut whole_dd, whole.view(), xt.view());
-        let (mut split, mut split_dd) = (start, vec![0.0; d.len()]);
-        let (head, rest) = split.view().split_at(6, k);
-        step(isa, &mut split_dd, head, xt.view().rows(0..6));
-        step(isa, &mut split_dd, rest, xt.view().rows(6..n_features));
-
-        assert_eq!(whole_dd, split_dd, "{name}");
-        assert_eq!(*whole.0[0], *split.0[0], "{name}");
-        assert_close(name, &whole_dd, &want_dd, 1e-6, 200);
-        assert_close(name, &whole.0[0], &want.0[0], 1e-6, 200);
-    }
+fn splitting_the_features_changes_nothing() {
+    split::<F32>();
+    split::<Bf16>();
 }
 
-/// Tiles take entries by sample; none may be lost or taken twice.
-#[test]
-fn unsorted_entries_are_all_used_in_tiles() {
-    let (n_features, n_samples, k) = (90, 450, 801);
-    let rng = &mut Rng::new(6);
-    let mut xt = OwnedCsr::random(n_features, n_samples, 0.1, Spread::Skewed, rng);
-    for feature in 0..n_features {
-        let row = xt.indptr[feature]..xt.indptr[feature + 1];
-        xt.indices[row.clone()].reverse();
-        xt.data[row].reverse();
-    }
-    let d = rng.vec(n_samples * k, -1.0, 1.0);
-    let start = Layer::random(n_features, k, rng);
-    let xt = off_the_corner(&xt, &start, &d, k);
-    let adam = Adam::at_step(0.1, 0.9, 0.999, 1e-8, 1);
-    let step = |isa| {
-        let (mut layer, mut dd) = (start.clone(), vec![0.0; d.len()]);
-        let (view, xt) = (layer.view(), xt.view());
-        let loss = decoder_step(isa, &mut dd, view, xt, &d, k, 0.1, &adam, EntryLoss::MaskedSquare);
-        (loss, layer, dd)
-    };
-    let (want_loss, want, want_dd) = step(Isa::Reference);
-    for (isa, name) in runnable(KERNELS) {
-        let (loss, layer, dd) = step(isa);
-        assert!((loss - want_loss).abs() <= 1e-5 * want_loss, "{name}: loss {loss}, want {want_loss}");
-        assert_close(name, &dd, &want_dd, 1e-6, 1000);
-        assert_close(name, &layer.0[0], &want.0[0], 1e-6, 1000);
+fn split<S: Kernels + Stored>() {
+    for (isa, name) in runnable(S::kernels()) {
+        let problem = Problem::<S>::new(37, 13, 0.6, 33);
+        let (_, whole_dd, whole) = problem.step(isa, false);
+        let (mut split, mut split_dd) = (problem.layer.clone(), vec![0.0; whole_dd.len()]);
+        let (head, rest) = split.view().split_at(6, problem.k);
+        problem.step_on(isa, &mut split_dd, head, 0..6, false);
+        problem.step_on(isa, &mut split_dd, rest, 6..13, true);
+        assert_eq!(*whole.0[0], *split.0[0], "{name}: the weights differ");
+        assert_eq!(*whole.0[2], *split.0[2], "{name}: the moments differ");
+        assert_close(name, &split_dd, &whole_dd, 1e-6, 50);
     }
 }
 
 #[test]
 fn nan_reaches_the_loss() {
-    for (isa, name) in runnable(KERNELS) {
-        let xt = OwnedCsr { indptr: vec![0, 1], indices: vec![0], data: vec![1.0], n_rows: 1, n_cols: 1 };
-        let mut layer = Layer::random(1, 20, &mut Rng::new(1));
-        layer.0[0][3] = f32::NAN;
-        let adam = Adam::at_step(0.1, 0.9, 0.999, 1e-8, 1);
-        let (dd, view, xt) = (&mut [0.0; 20], layer.view(), xt.view());
-        let loss = decoder_step(isa, dd, view, xt, &[1.0; 20], 20, 1.0, &adam, EntryLoss::MaskedSquare);
-        assert!(loss.is_nan(), "{name}");
+    for (isa, name) in runnable(F32::kernels()) {
+        let mut problem = Problem::<F32>::new(1, 1, 1.0, 20);
+        problem.layer.0[0][3] = f32::NAN;
+        assert!(problem.step(isa, false).0.is_nan(), "{name}");
     }
+}
+
+fn refused(change: impl FnOnce(&mut Problem<F32>)) {
+    let mut problem = Problem::new(7, 5, 0.8, 20);
+    change(&mut problem);
+    problem.step(Isa::Portable, false);
 }
 
 #[test]
 #[should_panic(expected = "bias_v is not n_features")]
 fn lengths_are_checked() {
-    let xt = OwnedCsr { indptr: vec![0, 1], indices: vec![0], data: vec![1.0], n_rows: 1, n_cols: 1 };
-    let mut layer = Layer::random(1, 1, &mut Rng::new(1));
-    layer.0[5] = Unaligned::new(&[]);
-    let adam = Adam::at_step(0.1, 0.9, 0.999, 1e-8, 1);
-    let (dd, view, xt) = (&mut [0.0], layer.view(), xt.view());
-    decoder_step(Isa::Reference, dd, view, xt, &[1.0], 1, 1.0, &adam, EntryLoss::MaskedSquare);
+    refused(|problem| problem.layer.1[2] = Unaligned::new(&[]));
+}
+
+#[test]
+#[should_panic(expected = "by_sample and targets have other entries")]
+fn the_two_orders_must_hold_the_same_entries() {
+    refused(|problem| {
+        let last = problem.x.indices.len() - 1;
+        problem.x.indices.swap(0, last);
+    });
+}
+
+#[test]
+#[should_panic(expected = "by_sample and targets have other entries")]
+fn entries_must_be_sorted() {
+    refused(|problem| problem.xt.indices[..3].reverse());
+}
+
+#[test]
+#[should_panic(expected = "257 features, more than 256")]
+fn the_number_of_features_is_bounded() {
+    Problem::<F32>::new(1, 257, 0.1, 3).step(Isa::Portable, false);
 }

@@ -1,10 +1,16 @@
 use super::*;
-use crate::testing::{OwnedCsr, Rng, SHAPES, Spread, Unaligned, WIDTHS, assert_close, runnable};
+use crate::testing::{OwnedCsr, Rng, SHAPES, Spread, Stored, Unaligned, WIDTHS, runnable};
+use crate::{Bf16, F32};
 
-/// abs 1e-6 + ε · (samples + 16): the gradient's sum, then Adam.
 #[test]
 fn kernels_agree_with_the_reference() {
-    for (isa, name) in runnable(KERNELS) {
+    agree::<F32>();
+    agree::<Bf16>();
+}
+
+/// abs 1e-6 + ε · (samples + 16): the gradient's sum, then Adam; rounded where stored.
+fn agree<S: Kernels + Stored>() {
+    for (isa, name) in runnable(S::kernels()) {
         for (n_samples, n_features, density) in SHAPES {
             for k in WIDTHS {
                 let rng = &mut Rng::new((n_samples * 1000 + k) as u64);
@@ -12,22 +18,21 @@ fn kernels_agree_with_the_reference() {
                 for value in &mut xt.data {
                     *value = if rng.unit() < 0.2 { 0.0 } else { *value };
                 }
-                let dh = Unaligned::new(&rng.vec(n_samples * k, -1.0, 1.0));
+                let dh = Unaligned::new(&S::stored(&rng.vec(n_samples * k, -1.0, 1.0), k));
                 let start = [(-1.0, 1.0), (-1.0, 1.0), (0.01, 1.0)];
-                let start = start.map(|(low, high)| rng.vec(n_features * k, low, high));
+                let start = start.map(|(low, high)| S::stored(&rng.vec(n_features * k, low, high), k));
                 let adam = Adam::at_step(0.1, 0.9, 0.999, 1e-8, 3);
-
-                let [mut w, mut m, mut v] = start.clone();
-                let want = WideWeightsMut { w: &mut w, m: &mut m, v: &mut v };
-                encoder_step(Isa::Reference, want, xt.view(), &dh, k, &adam);
-                let [mut got_w, mut got_m, mut got_v] = start.each_ref().map(|x| Unaligned::new(x));
-                let got = WideWeightsMut { w: &mut got_w, m: &mut got_m, v: &mut got_v };
-                encoder_step(isa, got, xt.view(), &dh, k, &adam);
-
-                let what = format!("{name} {n_samples}×{n_features} k {k}");
-                assert_close(&format!("{what} w"), &got_w, &w, 1e-6, n_samples + 16);
-                assert_close(&format!("{what} m"), &got_m, &m, 1e-6, n_samples + 16);
-                assert_close(&format!("{what} v"), &got_v, &v, 1e-6, n_samples + 16);
+                let run = |isa| {
+                    let [mut w, mut m, mut v] = start.each_ref().map(|x| Unaligned::new(x));
+                    let layer = WideWeightsMut { w: &mut w, m: &mut m, v: &mut v, first: 7 };
+                    encoder_step::<S>(isa, layer, xt.view(), &dh, k, &adam);
+                    [w, m, v]
+                };
+                let (want, got) = (run(Isa::Reference), run(isa));
+                for ((part, got), want) in ["w", "m", "v"].iter().zip(&got).zip(&want) {
+                    let what = format!("{name} {n_samples}×{n_features} k {k} {part}");
+                    S::assert_close(&what, got, want, k, 1e-6, n_samples + 16);
+                }
             }
         }
     }
@@ -37,7 +42,7 @@ fn kernels_agree_with_the_reference() {
 #[test]
 fn gradients_match_finite_differences() {
     let (n_samples, n_features, k) = (9, 7, 19);
-    for (isa, name) in runnable(KERNELS) {
+    for (isa, name) in runnable(F32::kernels()) {
         let rng = &mut Rng::new(5);
         let x = OwnedCsr::random(n_samples, n_features, 0.5, Spread::Even, rng);
         let dense = x.to_dense();
@@ -53,10 +58,10 @@ fn gradients_match_finite_differences() {
             sum
         };
         let mut dh = vec![0.0; n_samples * k];
-        crate::spmm::spmm(isa, &mut dh, x.view(), &w, k);
+        crate::spmm::spmm::<F32>(isa, &mut dh, x.view(), &w, k, false);
         let start: Vec<f64> = w.iter().map(|&w| f64::from(w)).collect();
         let (mut m, mut v) = (vec![0.0; w.len()], vec![0.0; w.len()]);
-        let layer = WideWeightsMut { w: &mut w, m: &mut m, v: &mut v };
+        let layer = WideWeightsMut::<F32> { w: &mut w, m: &mut m, v: &mut v, first: 0 };
         encoder_step(isa, layer, x.transpose().view(), &dh, k, &Adam::at_step(0.1, 0.9, 0.999, 1e-8, 1));
         for at in 0..start.len() {
             let shifted = |by: f64| {
@@ -75,6 +80,6 @@ fn gradients_match_finite_differences() {
 #[should_panic(expected = "v is not n_features × k")]
 fn lengths_are_checked() {
     let xt = OwnedCsr { indptr: vec![0, 1], indices: vec![0], data: vec![1.0], n_rows: 1, n_cols: 1 };
-    let layer = WideWeightsMut { w: &mut [0.0], m: &mut [0.0], v: &mut [] };
+    let layer = WideWeightsMut::<F32> { w: &mut [0.0], m: &mut [0.0], v: &mut [], first: 0 };
     encoder_step(Isa::Reference, layer, xt.view(), &[0.0], 1, &Adam::at_step(0.1, 0.9, 0.999, 1e-8, 1));
 }

@@ -22,5 +22,6 @@ pub use features::{Features, Labels};
 pub use file::{ModelFile, ModelInfo};
 pub use network::{Layer, Network, Snapshot, Tensor};
 pub use precision::Precision;
+pub use products::Products;
 pub use step::{HiddenDropout, LossKind, StepOptions, StepResult};
 pub use workspace::Workspace;

@@ -8,7 +8,6 @@ use super::products::Products;
 use crate::error::Result;
 
 /// A storage of the wide layers with all that a network needs of it. Matrices have rows of `k` values.
-#[allow(private_interfaces, reason = "sealed by its supertraits: only this crate's networks call it")]
 pub trait Precision:
     Storage<Word: bytemuck::Pod>
     + spmm::Kernels

@@ -6,7 +6,7 @@ use late_fast_kernels::{DenseView, DenseViewMut, Isa};
 
 /// In which precision factors are multiplied; sums are f32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Products {
+pub enum Products {
     /// OpenBLAS.
     F32,
     /// Factors rounded to bf16, on AMX.
