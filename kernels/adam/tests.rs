@@ -1,5 +1,7 @@
 use super::*;
-use crate::testing::{Rng, Unaligned, assert_close, runnable};
+use crate::paired::{bf16_round, to_f32};
+use crate::testing::{Rng, Stored, Unaligned, assert_close, runnable};
+use crate::{Bf16, F32, WideWeightsMut};
 
 #[test]
 fn kernels_agree_with_the_reference() {
@@ -54,4 +56,69 @@ fn a_gradient_of_zero_still_moves_the_weight() {
 #[should_panic(expected = "g and w differ in length")]
 fn lengths_are_checked() {
     adam(Isa::Reference, &mut [0.0], &mut [0.0], &mut [0.0], &[], &Adam::at_step(0.1, 0.9, 0.999, 1e-8, 1));
+}
+
+fn rows_agree<S: RowKernels + Stored>() {
+    for (isa, name) in runnable(S::kernels()) {
+        for (n_features, k) in [(0, 7), (1, 1), (3, 31), (2, 32), (5, 33), (2, 801)] {
+            let rng = &mut Rng::new(k as u64);
+            let start = [(-1.0, 1.0), (-1.0, 1.0), (0.01, 1.0)];
+            let start = start.map(|(low, high)| S::stored(&rng.vec(n_features * k, low, high), k));
+            let g = Unaligned::new(&rng.vec(n_features * k, -1.0, 1.0));
+            let run = |isa| {
+                let [mut w, mut m, mut v] = start.each_ref().map(|x| Unaligned::new(x));
+                let layer = WideWeightsMut::<S> { w: &mut w, m: &mut m, v: &mut v, first: 3 };
+                adam_rows(isa, layer, &g, k, &Adam::at_step(0.1, 0.9, 0.999, 1e-8, 3));
+                [w, m, v]
+            };
+            for (got, want) in run(isa).iter().zip(&run(Isa::Reference)) {
+                S::assert_close(&format!("{name} {n_features} rows of {k}"), got, want, k, 1e-6, 16);
+            }
+        }
+    }
+}
+
+#[test]
+fn rows_of_both_storages_agree_with_the_reference() {
+    rows_agree::<F32>();
+    rows_agree::<Bf16>();
+}
+
+/// A constant gradient of 1 moves the second moment by at most 1/1000 of itself a step, half of what rounding to
+/// nearest lets pass in bf16: that stalls far below 1 - 0.999ᵗ. Stochastic rounding follows it on average.
+#[test]
+fn stochastic_rounding_keeps_the_second_moment_moving() {
+    const STEPS: i32 = 3000;
+    let k = 1024;
+    for (isa, name) in runnable(Bf16::kernels()).filter(|(isa, _)| *isa != Isa::Reference) {
+        let [mut w, mut m, mut v] = [0.0; 3].map(|x| Bf16::stored(&vec![x; k], k));
+        let (mut nearest, g) = (0.0_f32, vec![1.0; k]);
+        for t in 1..=STEPS {
+            let adam = Adam::at_step(0.0, 0.9, 0.999, 1e-8, u64::try_from(t).unwrap());
+            let layer = WideWeightsMut::<Bf16> { w: &mut w, m: &mut m, v: &mut v, first: 0 };
+            adam_rows(isa, layer, &g, k, &adam);
+            nearest = to_f32(bf16_round(0.999 * nearest + 0.001));
+        }
+        let want = 1.0 - 0.999_f64.powi(STEPS);
+        let mean = Bf16::values(&v, k).iter().map(|&v| f64::from(v)).sum::<f64>() / k as f64;
+        assert!((mean - want).abs() < 0.01 * want, "{name}: mean {mean}, want {want}");
+        assert!(f64::from(nearest) < 0.5 * want, "to nearest it would be {nearest}");
+    }
+}
+
+/// Steps of 1/40 of a bf16 step, all in one direction: nearest would never move.
+#[test]
+fn stochastic_rounding_keeps_the_weights_moving() {
+    let (k, lr) = (2048, 1e-4);
+    for (isa, name) in runnable(Bf16::kernels()).filter(|(isa, _)| *isa != Isa::Reference) {
+        let [mut w, mut m, mut v] = [1.0, 1.0, 1.0].map(|x| Bf16::stored(&vec![x; k], k));
+        let mut want = 1.0;
+        for t in 10_000..10_400 {
+            let layer = WideWeightsMut::<Bf16> { w: &mut w, m: &mut m, v: &mut v, first: 0 };
+            adam_rows(isa, layer, &vec![1.0; k], k, &Adam::at_step(lr, 0.9, 0.999, 1e-8, t));
+            want -= lr;
+        }
+        let mean = Bf16::values(&w, k).iter().map(|&w| f64::from(w)).sum::<f64>() / k as f64;
+        assert!((mean - want).abs() < 2e-3, "{name}: mean {mean}, want {want}");
+    }
 }
