@@ -33,8 +33,38 @@ pub struct TrainConfig {
     pub transform: Transform,
     /// What training is validated on.
     pub validation: Validation,
+    /// How the wide layers' weights and moments are stored while training.
+    #[serde(default)]
+    pub param_dtype: ParamDtype,
+    /// The form of the wide layers' products.
+    #[serde(default)]
+    pub kernel: KernelForm,
     /// Seed of everything random.
     pub seed: u64,
+}
+
+/// How the wide layers' weights and moments are stored while training. Models are written in single precision.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum ParamDtype {
+    /// 32-bit
+    #[default]
+    F32,
+    /// 16-bit with stochastic rounding: half the memory, faster; products of 16-bit factors where the CPU has AMX
+    Bf16,
+}
+
+/// The form of the wide layers' products.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum KernelForm {
+    /// the cheaper one for each operation, by the minibatch's density
+    #[default]
+    Auto,
+    /// touch stored entries only
+    Sparse,
+    /// multiply every entry, zeros included, and mask the result
+    Dense,
 }
 
 /// Which entries the loss counts.
@@ -94,6 +124,8 @@ impl Default for TrainConfig {
             loss_norm: LossNorm::Nonzero,
             transform: Transform::Log10,
             validation: Validation::Entries { holdout: DEFAULT_HOLDOUT },
+            param_dtype: ParamDtype::default(),
+            kernel: KernelForm::default(),
             // The one the original draws its cells with.
             seed: 2,
         }

@@ -36,6 +36,20 @@ impl Phase {
         Self::Idle,
     ];
 
+    /// For programs.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Gather => "gather",
+            Self::Encoder => "encoder_forward",
+            Self::Middle => "hidden_layers",
+            Self::Decoder => "decoder",
+            Self::EncoderStep => "encoder_backward",
+            Self::Optimiser => "hidden_update",
+            Self::Validation => "validation",
+            Self::Idle => "idle",
+        }
+    }
+
     /// For people.
     pub fn name(self) -> &'static str {
         match self {
@@ -68,10 +82,30 @@ impl Profile {
         self.0[phase as usize]
     }
 
+    /// A table for people: seconds, and the share of the run's own time, to which gathering beside it does not add.
+    pub fn table(&self) -> String {
+        let in_line = |phase: &Phase| *phase != Phase::Gather;
+        let total: f64 = Phase::ALL.iter().filter(|p| in_line(p)).map(|&p| self.of(p).as_secs_f64()).sum();
+        let mut text = String::from("where the time went:");
+        for phase in Phase::ALL {
+            let seconds = self.of(phase).as_secs_f64();
+            let share = 100.0 * seconds / total.max(f64::MIN_POSITIVE);
+            text += &format!("\n  {:<32}{seconds:>9.2} s {share:>6.1}%", phase.name());
+        }
+        text
+    }
+
     /// Adds another profile's times.
     pub fn add(&mut self, other: &Self) {
         for (sum, more) in self.0.iter_mut().zip(other.0) {
             *sum += more;
         }
+    }
+}
+
+impl serde::Serialize for Profile {
+    /// Seconds by phase.
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(Phase::ALL.map(|phase| (phase.key(), self.of(phase).as_secs_f64())))
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::memory::parse_bytes;
-use crate::config::{Loss, LossNorm, TrainConfig};
+use crate::config::{KernelForm, Loss, LossNorm, ParamDtype, TrainConfig};
 use crate::impute::{OutputDtype, OutputScale, Policy};
 use crate::minibatch::Transform;
 
@@ -149,6 +149,15 @@ pub(super) struct TrainArgs {
     /// Shares of training, validation and test samples, with --validation samples [default: 0.7,0.15,0.15]
     #[arg(long, value_name = "A,B,C", value_delimiter = ',', num_args = 1)]
     pub(super) split: Option<Vec<f64>>,
+    /// Storage of the wide layers' weights and moments while training
+    #[arg(long, value_enum, default_value_t = TrainConfig::default().param_dtype)]
+    pub(super) param_dtype: ParamDtype,
+    /// Form of the wide layers' products
+    #[arg(long, value_enum, default_value_t = TrainConfig::default().kernel)]
+    pub(super) kernel: KernelForm,
+    /// Say where the time went
+    #[arg(long)]
+    pub(super) profile: bool,
     /// Seed of everything random
     #[arg(long, value_name = "N", default_value_t = TrainConfig::default().seed)]
     pub(super) seed: u64,

@@ -74,6 +74,7 @@ fn train_and_impute(
 
     // From here on, nobody listening any more is no reason to stop: that is told in the end.
     let mut told = progress.finish();
+    let profile = trained.profile;
     let results = Results {
         input: source.path(),
         cells: source.cells(),
@@ -94,6 +95,9 @@ fn train_and_impute(
     }
     let summary = TrainSummary::new(&finished, config, out);
     told = told.and(reporter.result("trained", &summary, &summary.text(args, counts.validation_entries)));
+    if args.profile {
+        told = told.and(reporter.result("profile", &profile, &profile.table()));
+    }
     if let Some(path) = &args.impute {
         let options = impute_options(&args.output, genes, isa, common);
         told =
@@ -161,6 +165,8 @@ fn config_of(args: &TrainArgs) -> Result<TrainConfig> {
         loss_norm: args.loss_norm,
         transform: args.transform,
         validation,
+        param_dtype: args.param_dtype,
+        kernel: args.kernel,
         seed: args.seed,
     })
 }

@@ -9,7 +9,7 @@ mod transform;
 
 pub use batch::{FeatureMajor, Minibatch};
 pub use build::{Builder, Holdout, InputDropout, Purpose};
-pub use loader::stream;
+pub use loader::Loader;
 pub use sampler::{batches_in_order, shuffled_batches, split_samples};
 pub use transform::Transform;
 

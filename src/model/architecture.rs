@@ -1,5 +1,7 @@
 //! The shape of the network.
 
+use late_fast_kernels::Storage;
+
 /// Widths of all layers: `n_features -> hidden... -> latent -> ...hidden -> n_features`.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Architecture {
@@ -47,6 +49,13 @@ impl Architecture {
         let pairs = self.hidden_widths().zip(self.hidden_widths().skip(1));
         let middle: u64 = pairs.map(|(a, b)| a as u64 * b as u64).sum();
         ends + middle + self.hidden_widths().map(|w| w as u64).sum::<u64>()
+    }
+
+    /// Bytes of all weights and biases with the wide layers stored as `S`.
+    pub fn value_bytes<S: Storage>(&self) -> u64 {
+        let wide = 2 * self.n_features as u64;
+        let others = self.n_parameters() - wide * self.wide() as u64;
+        wide * (S::row_words(self.wide()) * size_of::<S::Word>()) as u64 + others * size_of::<f32>() as u64
     }
 
     /// Names of the parameter arrays, layer by layer, as in model files.

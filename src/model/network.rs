@@ -130,8 +130,11 @@ impl<S: Precision> Network<S> {
     pub fn into_f32(self) -> Result<Network> {
         let k = self.architecture.wide();
         let wide = |layer: Layer<S>| -> Result<Layer> {
-            let value = S::into_f32(layer.weight.value, k)?;
-            Ok(Layer { weight: Tensor { value, m: Buffer::default(), v: Buffer::default() }, bias: layer.bias })
+            let Layer { weight: Tensor { value, m, v }, bias } = layer;
+            drop((m, v));
+            let weight =
+                Tensor { value: S::into_f32(value, k)?, m: Buffer::default(), v: Buffer::default() };
+            Ok(Layer { weight, bias })
         };
         let Self { architecture, encoder, hidden, decoder, steps } = self;
         Ok(Network { encoder: wide(encoder)?, hidden, decoder: wide(decoder)?, architecture, steps })

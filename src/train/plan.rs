@@ -1,8 +1,10 @@
 //! What a run will take, before it starts.
 
+use late_fast_kernels::{Bf16, F32};
+
 use super::split::Split;
 use crate::budget;
-use crate::config::TrainConfig;
+use crate::config::{ParamDtype, TrainConfig};
 use crate::error::Result;
 use crate::minibatch::Minibatch;
 use crate::model::{Architecture, Workspace};
@@ -41,7 +43,10 @@ impl Plan {
         let n_samples = split.train.len();
         let architecture = Architecture { n_features, hidden: config.hidden.clone() };
         let n_parameters = architecture.n_parameters();
-        let value_bytes = n_parameters * size_of::<f32>() as u64;
+        let value_bytes = match config.param_dtype {
+            ParamDtype::F32 => architecture.value_bytes::<F32>(),
+            ParamDtype::Bf16 => architecture.value_bytes::<Bf16>(),
+        };
         let batch = config.batch_size.min(n_samples.max(1));
         let nnz_per_batch = summary.tally.nnz.div_ceil(summary.row_nnz.len().max(1) as u64) * batch as u64;
         Self {
@@ -50,7 +55,7 @@ impl Plan {
             steps_per_epoch: n_samples.div_ceil(config.batch_size) as u64,
             weight_bytes: 2 * value_bytes,
             optimiser_bytes: 2 * value_bytes,
-            minibatch_bytes: Workspace::<late_fast_kernels::F32>::bytes(&architecture, batch, Minibatch::max_tasks(n_features))
+            minibatch_bytes: Workspace::<F32>::bytes(&architecture, batch, Minibatch::max_tasks(n_features))
                 + Minibatch::bytes(n_features, batch, nnz_per_batch),
             fixed_bytes: budget::fixed_bytes(n_names),
             block_bytes: budget::block_bytes(summary.tally.nnz),

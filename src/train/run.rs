@@ -2,16 +2,19 @@
 
 use std::time::Instant;
 
-use late_fast_kernels::Isa;
+use late_fast_kernels::{Bf16, F32, Isa};
 
 use super::split::Split;
-use crate::config::{Loss, LossNorm, TrainConfig};
+use crate::config::{Loss, LossNorm, ParamDtype, TrainConfig};
 use crate::error::{Error, Result};
 use crate::minibatch::{
-    Builder, InputDropout, Minibatch, Purpose, batches_in_order, shuffled_batches, stream,
+    Builder, InputDropout, Loader, Minibatch, Purpose, batches_in_order, shuffled_batches,
 };
-use crate::model::{Architecture, HiddenDropout, LossKind, Network, StepOptions, StepResult, Workspace};
+use crate::model::{
+    Architecture, HiddenDropout, LossKind, Network, Precision, StepOptions, StepResult, Workspace,
+};
 use crate::parallel;
+use crate::profile::{Phase, Profile};
 use crate::store::Store;
 
 /// What is known after an epoch.
@@ -44,6 +47,8 @@ pub trait Observer {
 pub struct Trained {
     /// With the weights of the best epoch.
     pub network: Network,
+    /// Where the time went.
+    pub profile: Profile,
     /// One record for every epoch.
     pub history: Vec<EpochRecord>,
     /// The epoch whose weights were kept, counted from 1.
@@ -67,8 +72,22 @@ pub fn train(
     isa: Isa,
     observer: &dyn Observer,
 ) -> Result<Trained> {
+    match config.param_dtype {
+        ParamDtype::F32 => train_stored::<F32>(store, split, config, isa, observer),
+        ParamDtype::Bf16 => train_stored::<Bf16>(store, split, config, isa, observer),
+    }
+}
+
+/// [`train`] with the wide layers stored as `S`.
+fn train_stored<S: Precision>(
+    store: &Store,
+    split: &Split,
+    config: &TrainConfig,
+    isa: Isa,
+    observer: &dyn Observer,
+) -> Result<Trained> {
     let architecture = Architecture { n_features: split.features.len(), hidden: config.hidden.clone() };
-    let network = Network::initialised(architecture, config.seed)?;
+    let network = Network::<S>::starting_from(Network::initialised(architecture, config.seed)?)?;
     let builder = Builder::new(
         store,
         &split.feature_of_column,
@@ -77,7 +96,8 @@ pub fn train(
         split.holdout,
         isa,
     );
-    let mut run = Run { store, split, config, isa, network, workspace: Workspace::default(), builder };
+    let loader = Loader::new(builder, prefetch());
+    let mut run = Run { store, split, config, isa, network, workspace: Workspace::default(), loader };
     let mut best = run.network.snapshot()?;
     let mut history: Vec<EpochRecord> = Vec::new();
     let (mut best_epoch, mut best_loss) = (0, f64::INFINITY);
@@ -112,9 +132,13 @@ pub fn train(
         }
     }
     run.network.restore(&best);
+    drop(best);
     let stopped_early = failure.is_none() && (history.len() as u64) < config.epochs;
+    let mut profile = run.loader.profile;
+    profile.add(&run.workspace.profile);
     Ok(Trained {
-        network: run.network,
+        network: run.network.into_f32()?,
+        profile,
         history,
         best_epoch,
         best_validation_loss: best_loss,
@@ -124,23 +148,23 @@ pub fn train(
 }
 
 /// The parts of a run that epochs share.
-struct Run<'a> {
+struct Run<'a, S: Precision> {
     store: &'a Store,
     split: &'a Split,
     config: &'a TrainConfig,
     isa: Isa,
-    network: Network,
-    workspace: Workspace,
-    builder: Builder<'a>,
+    network: Network<S>,
+    workspace: Workspace<S>,
+    loader: Loader<'a>,
 }
 
-impl Run<'_> {
+impl<S: Precision> Run<'_, S> {
     /// Trains and validates once; returns training loss, seconds of training and validation error.
     fn epoch(&mut self, epoch: u64, observer: &dyn Observer) -> Result<(f64, f64, f64)> {
         let started = Instant::now();
         let train_loss = self.train_epoch(epoch, observer)?;
         let seconds = started.elapsed().as_secs_f64();
-        Ok((train_loss, seconds, self.validate(epoch)?))
+        Ok((train_loss, seconds, self.validation(epoch)?))
     }
 
     /// Visits every training sample once and returns the mean loss.
@@ -165,7 +189,7 @@ impl Run<'_> {
         let (network, workspace) = (&mut self.network, &mut self.workspace);
         let mut total = StepResult::default();
         let mut steps = 0;
-        stream(&mut self.builder, &plan, Purpose::Train(input_dropout), prefetch(), |batch| {
+        self.loader.for_each(&plan, Purpose::Train(input_dropout), |batch| {
             let result = network.train_step(workspace, batch, &options)?;
             steps += 1;
             if !result.sum.is_finite() {
@@ -178,6 +202,15 @@ impl Run<'_> {
         Ok(total.mean())
     }
 
+    /// [`Run::validate`]; all its time is that of validation.
+    fn validation(&mut self, epoch: u64) -> Result<f64> {
+        let (start, step, load) = (Instant::now(), self.workspace.profile, self.loader.profile);
+        let result = self.validate(epoch);
+        (self.workspace.profile, self.loader.profile) = (step, load);
+        self.loader.profile.lap(Phase::Validation, start);
+        result
+    }
+
     /// The mean validation error of the present weights.
     fn validate(&mut self, epoch: u64) -> Result<f64> {
         let plan = batches_in_order(&self.split.validation, self.config.batch_size);
@@ -185,7 +218,7 @@ impl Run<'_> {
         let (network, workspace, isa) = (&self.network, &mut self.workspace, self.isa);
         let by_entries = self.split.holdout.is_some();
         let mut total = StepResult::default();
-        stream(&mut self.builder, &plan, Purpose::Validate, prefetch(), |batch: &Minibatch| {
+        self.loader.for_each(&plan, Purpose::Validate, |batch: &Minibatch| {
             total.add(if by_entries {
                 network.held_out_error(workspace, batch, isa)?
             } else {
