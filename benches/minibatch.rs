@@ -14,7 +14,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use late_fast::io::{InPlace, Source, Tally};
 use late_fast::matrix::{Axis, Major, RowBlock};
 use late_fast::minibatch::{Builder, Holdout, InputDropout, Minibatch, Purpose, Transform, shuffled_batches};
-use late_fast::store::{Prepared, Store, prepare, scan};
+use late_fast::store::{Prepared, Store, StoreDtype, prepare, scan};
 use late_fast_kernels::Isa;
 use late_fast_kernels::testing::{Rng, Spread, feature_rates};
 
@@ -44,7 +44,7 @@ impl Counts {
     }
 
     fn store(&self, dir: &Path) -> Prepared {
-        let summary = scan(self, &|_| ()).unwrap();
+        let summary = scan(self, StoreDtype::F32, &|_| ()).unwrap();
         prepare(self, summary, &[Major::Cells, Major::Genes], dir, &|_, _| ()).unwrap()
     }
 }

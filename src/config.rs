@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::matrix::Major;
 use crate::minibatch::Transform;
+use crate::store::StoreDtype;
 
 /// How to train.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -31,6 +32,9 @@ pub struct TrainConfig {
     pub loss_norm: LossNorm,
     /// Scale of the values the network learns.
     pub transform: Transform,
+    /// Element type of values that are no counts in a store that is written; older models do not say.
+    #[serde(default)]
+    pub store_dtype: StoreDtype,
     /// What training is validated on.
     pub validation: Validation,
     /// How the wide layers' weights and moments are stored while training.
@@ -123,6 +127,7 @@ impl Default for TrainConfig {
             loss: Loss::MaskedMse,
             loss_norm: LossNorm::Nonzero,
             transform: Transform::Log10,
+            store_dtype: StoreDtype::F32,
             validation: Validation::Entries { holdout: DEFAULT_HOLDOUT },
             param_dtype: ParamDtype::default(),
             kernel: KernelForm::default(),

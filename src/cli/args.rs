@@ -8,6 +8,7 @@ use super::memory::parse_bytes;
 use crate::config::{KernelForm, Loss, LossNorm, ParamDtype, TrainConfig};
 use crate::impute::{OutputDtype, OutputScale, Policy};
 use crate::minibatch::Transform;
+use crate::store::StoreDtype;
 
 /// Impute single-cell RNA-seq counts with an autoencoder trained on the observed entries (LATE).
 #[derive(Debug, Parser)]
@@ -59,6 +60,9 @@ pub(super) struct InputArgs {
     pub(super) path: PathBuf,
     #[command(flatten)]
     pub(super) matrix: MatrixArgs,
+    /// Element type of values that are no counts, where the matrix has to be unpacked
+    #[arg(long, value_enum, default_value_t)]
+    pub(super) store_dtype: StoreDtype,
 }
 
 /// Which matrix of the file.
@@ -206,6 +210,17 @@ pub(super) struct InspectArgs {
     pub(super) path: PathBuf,
     #[command(flatten)]
     pub(super) matrix: MatrixArgs,
+}
+
+impl InputArgs {
+    /// The options beside the path as they were given, to be repeated in a command that is shown.
+    pub(super) fn options_as_typed(&self) -> String {
+        let mut text = self.matrix.as_typed();
+        if self.store_dtype == StoreDtype::F16 {
+            text += " --store-dtype f16";
+        }
+        text
+    }
 }
 
 impl MatrixArgs {

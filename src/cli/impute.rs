@@ -40,7 +40,8 @@ pub(super) fn run(args: &ImputeArgs, common: &Common) -> anyhow::Result<()> {
     ));
     parallel::with_threads(common.threads, || {
         let allowed = common.memory.unwrap_or_else(memory::available);
-        let input = Input::open(&args.input.path, &args.input.matrix, allowed, &reporter)?;
+        let input =
+            Input::open(&args.input.path, &args.input.matrix, args.input.store_dtype, allowed, &reporter)?;
         input.check_scale(model.info.config.transform, &reporter);
         let n_names = input.source.cells().len() + input.source.genes().len();
         let blocks = budget::block_bytes(input.summary.tally.nnz).max(PANEL_BYTES);

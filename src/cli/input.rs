@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::io::{self, ReadOptions, Source};
 use crate::matrix::{Axis, Major};
 use crate::minibatch::Transform;
-use crate::store::{self, Prepared, Summary};
+use crate::store::{self, Prepared, StoreDtype, Summary};
 
 /// An opened matrix of which every entry was checked.
 pub(super) struct Input {
@@ -19,8 +19,15 @@ pub(super) struct Input {
 }
 
 impl Input {
-    /// Opens and checks the matrix within `allowed` bytes of memory, and says in one line what it is.
-    pub(super) fn open(path: &Path, args: &MatrixArgs, allowed: u64, reporter: &Reporter) -> Result<Self> {
+    /// Opens and checks the matrix, whose real values are to be stored as `dtype`, within `allowed` bytes of memory,
+    /// and says in one line what it is.
+    pub(super) fn open(
+        path: &Path,
+        args: &MatrixArgs,
+        dtype: StoreDtype,
+        allowed: u64,
+        reporter: &Reporter,
+    ) -> Result<Self> {
         let options =
             ReadOptions { genome: args.genome.clone(), layer: args.layer.clone(), use_raw: args.use_raw };
         let source = io::open(path, &options)?;
@@ -44,17 +51,26 @@ impl Input {
         budget::check(needed, allowed, || "allow more with --memory".into())?;
         let summary = {
             let step = reporter.step("checking", source.declared_nnz(), "entries");
-            store::scan(source.as_ref(), &|n| step.advance(n))?
+            store::scan(source.as_ref(), dtype, &|n| step.advance(n))?
         };
         let tally = &summary.tally;
         for (count, what) in [
             (tally.explicit_zeros, "stored zeros were ignored"),
             (tally.merged_duplicates, "repeated entries were added up"),
             (tally.unsorted_rows, "rows were not sorted"),
+            (
+                summary.raised,
+                "values below 6e-8, the smallest 16-bit real number, were raised to it (--store-dtype f32 keeps them)",
+            ),
         ] {
             if count > 0 {
                 reporter.say(&format!("note: {count} {what}"));
             }
+        }
+        if dtype != summary.real_dtype {
+            let reason =
+                if summary.integer { "counts are stored as integers" } else { "the file is mapped as it is" };
+            reporter.say(&format!("note: --store-dtype f16 changes nothing: {reason}"));
         }
         Ok(Self { source, summary })
     }

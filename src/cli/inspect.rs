@@ -9,6 +9,7 @@ use super::report::Reporter;
 use crate::io::Tally;
 use crate::matrix::Major;
 use crate::parallel;
+use crate::store::StoreDtype;
 
 /// What is known of a matrix after reading all of it.
 #[derive(Serialize)]
@@ -30,7 +31,7 @@ pub(super) fn run(args: &InspectArgs, common: &Common) -> anyhow::Result<()> {
     let reporter = Reporter::new(common);
     parallel::with_threads(common.threads, || {
         let budget = common.memory.unwrap_or_else(memory::available);
-        let input = Input::open(&args.path, &args.matrix, budget, &reporter)?;
+        let input = Input::open(&args.path, &args.matrix, StoreDtype::default(), budget, &reporter)?;
         let inspection = Inspection::new(&input);
         reporter.result("inspected", &inspection, &inspection.text())
     })?

@@ -42,7 +42,7 @@ fn train_and_impute(
     // Whatever would stop the results from being written is found before the work is done.
     let directory = if args.dry_run { None } else { Some(check_outputs(args, common, out)?) };
     let budget = common.memory.unwrap_or_else(memory::available);
-    let input = Input::open(&args.input.path, &args.input.matrix, budget, reporter)?;
+    let input = Input::open(&args.input.path, &args.input.matrix, args.input.store_dtype, budget, reporter)?;
     input.check_scale(config.transform, reporter);
     let summary = input.summary_by(config.samples);
     let split = Split::new(&summary, config)?;
@@ -164,6 +164,7 @@ fn config_of(args: &TrainArgs) -> Result<TrainConfig> {
         loss: args.loss,
         loss_norm: args.loss_norm,
         transform: args.transform,
+        store_dtype: args.input.store_dtype,
         validation,
         param_dtype: args.param_dtype,
         kernel: args.kernel,
@@ -266,7 +267,7 @@ impl<'a> TrainSummary<'a> {
                 "\nnext: late-fast impute --model {} --input {}{} --out imputed.h5ad",
                 quoted(&self.out.to_string_lossy()),
                 quoted(&args.input.path.to_string_lossy()),
-                args.input.matrix.as_typed(),
+                args.input.options_as_typed(),
             );
         }
         text

@@ -39,6 +39,13 @@ pub trait Source: Send + Sync {
     fn cells(&self) -> &Axis;
     /// The genes, after feature-type and genome filtering.
     fn genes(&self) -> &Axis;
+    /// The cells or the genes.
+    fn axis(&self, major: Major) -> &Axis {
+        match major {
+            Major::Cells => self.cells(),
+            Major::Genes => self.genes(),
+        }
+    }
     /// Entries as declared by the file (an upper bound of what is streamed); for a dense matrix, of all cells.
     fn declared_nnz(&self) -> u64;
     /// Things the user should know, such as dropped feature types or repeated names.

@@ -45,18 +45,11 @@ pub(super) struct Names<'a> {
 
 impl Names<'_> {
     pub(super) fn row(&self, row: usize) -> String {
-        describe(self.major.row_noun(), self.rows, row)
+        self.major.describe_row(self.rows, row)
     }
 
     pub(super) fn column(&self, column: usize) -> String {
-        describe(self.major.other().row_noun(), self.columns, column)
-    }
-}
-
-fn describe(noun: &str, names: &[String], position: usize) -> String {
-    match names.get(position) {
-        Some(name) => format!("{noun} {name:?} (index {position})"),
-        None => format!("{noun} at index {position}"),
+        self.major.other().describe_row(self.columns, column)
     }
 }
 

@@ -32,4 +32,13 @@ impl Major {
             Self::Genes => "gene",
         }
     }
+
+    /// One compressed row, for messages: `cell "AAAC-1" (index 3)`.
+    pub fn describe_row(self, names: &[String], position: usize) -> String {
+        let noun = self.row_noun();
+        match names.get(position) {
+            Some(name) => format!("{noun} {name:?} (index {position})"),
+            None => format!("{noun} at index {position}"),
+        }
+    }
 }

@@ -2,6 +2,7 @@
 //!
 //! See `README.md` beside this file for the layout and the promise.
 
+mod halves;
 mod mmap;
 mod open;
 mod prepare;
@@ -11,4 +12,4 @@ mod write;
 pub(crate) use mmap::Map;
 pub use open::{RowEntries, Store};
 pub use prepare::{Prepared, prepare};
-pub use write::{Summary, scan};
+pub use write::{StoreDtype, Summary, scan};

@@ -9,7 +9,7 @@ use super::transpose::transpose;
 use super::write::{Summary, unpack};
 use crate::atomic::create_temporary;
 use crate::error::{Error, Result};
-use crate::io::{Source, Tally};
+use crate::io::{InPlace, Source, Tally};
 use crate::matrix::Major;
 
 /// Names of temporary stores begin with this.
@@ -47,10 +47,9 @@ pub fn prepare(
     progress: Progress<'_>,
 ) -> Result<Prepared> {
     let n_cols = summary.col_nnz.len();
-    let clean = summary.tally == Tally { nnz: summary.tally.nnz, ..Tally::default() };
-    let native = match source.in_place() {
-        Some(place) if clean => Store::map(&place, source.major(), n_cols, summary)?,
-        _ => {
+    let native = match mappable(source, &summary.tally) {
+        Some(place) => Store::map(&place, source.major(), n_cols, summary)?,
+        None => {
             let file = temporary(cache_dir)?;
             let place = unpack(source, &summary, file.path(), &|n| progress("unpacking", n))?;
             Store::map(&place, source.major(), n_cols, summary)?
@@ -65,6 +64,12 @@ pub fn prepare(
         None
     };
     Ok(Prepared { native, transposed })
+}
+
+/// Where the entries lie when the file itself serves as the store: nothing in it had to be mended.
+pub(super) fn mappable(source: &dyn Source, tally: &Tally) -> Option<InPlace> {
+    let clean = *tally == Tally { nnz: tally.nnz, ..Tally::default() };
+    source.in_place().filter(|_| clean)
 }
 
 /// An open, hence locked, file: other runs leave it alone.

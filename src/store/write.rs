@@ -4,10 +4,25 @@ use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use super::halves::{self, HalfFit};
+use super::prepare::mappable;
 use crate::error::{Error, Result};
 use crate::h5ad::{self, SparseSpec};
 use crate::io::{Dtype, InPlace, RawArray, Source, Tally};
 use crate::matrix::{Axis, Major, RowBlock};
+
+/// Element type of real values in a store that is written; counts get the smallest integer type that holds them.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum StoreDtype {
+    /// 32-bit
+    #[default]
+    F32,
+    /// 16-bit: half the values' bytes; three decimal digits, at most 65504
+    F16,
+}
 
 /// What one pass over all entries found.
 #[derive(Clone, Debug, Default)]
@@ -18,6 +33,10 @@ pub struct Summary {
     pub integer: bool,
     /// The largest value.
     pub max: f64,
+    /// How values are stored that are no counts.
+    pub real_dtype: StoreDtype,
+    /// Values too small for a half, which are raised to the smallest one.
+    pub raised: u64,
     /// Entries of every row.
     pub row_nnz: Vec<u64>,
     /// Entries of every column.
@@ -33,14 +52,15 @@ impl Summary {
     }
 
     /// The element types of a store of this matrix.
-    fn dtypes(&self) -> StoreDtypes {
+    fn dtypes(&self) -> ArrayDtypes {
         let counts_up_to = |max: u32| self.integer && self.max <= f64::from(max);
-        StoreDtypes {
+        ArrayDtypes {
             indices: if self.col_nnz.len() <= 1 << 16 { Dtype::U16 } else { Dtype::U32 },
             data: match () {
                 () if counts_up_to(u8::MAX.into()) => Dtype::U8,
                 () if counts_up_to(u16::MAX.into()) => Dtype::U16,
                 () if counts_up_to(u32::MAX) => Dtype::U32,
+                () if self.real_dtype == StoreDtype::F16 => Dtype::F16,
                 () => Dtype::F32,
             },
         }
@@ -48,30 +68,30 @@ impl Summary {
 
     /// Bytes of a store's arrays on disk.
     pub fn store_bytes(&self) -> u64 {
-        let StoreDtypes { indices, data } = self.dtypes();
+        let ArrayDtypes { indices, data } = self.dtypes();
         self.tally.nnz * (indices.size() + data.size()) as u64
             + (self.row_nnz.len() as u64 + 1) * Dtype::I64.size() as u64
     }
 }
 
-/// The smallest lossless types of a store.
-struct StoreDtypes {
+/// The element types of a store's arrays.
+struct ArrayDtypes {
     indices: Dtype,
     data: Dtype,
 }
 
 /// Streams the source once, checks every entry and sums it up. `progress` is told the entries of each block.
+/// Real values are to be stored as `real_dtype`, unless the file itself can serve as the store: its transpose is
+/// f32 then, since both orientations have to hold the same values.
 ///
 /// # Errors
-/// When the source is damaged, or no entry is observed.
-pub fn scan(source: &dyn Source, progress: &dyn Fn(u64)) -> Result<Summary> {
+/// When the source is damaged, no entry is observed, or a value does not fit `real_dtype`.
+pub fn scan(source: &dyn Source, real_dtype: StoreDtype, progress: &dyn Fn(u64)) -> Result<Summary> {
     let major = source.major();
-    let n_cols = match major {
-        Major::Cells => source.genes().len(),
-        Major::Genes => source.cells().len(),
-    };
+    let n_cols = source.axis(major.other()).len();
     let mut summary = Summary { integer: true, col_nnz: vec![0; n_cols], ..Summary::default() };
     summary.cell_sums = vec![0.0; source.cells().len()];
+    let mut half_fit = HalfFit::default();
     let mut n_rows = 0;
     summary.tally = source.for_each_block(&mut |block| {
         for row in 0..block.n_rows() {
@@ -83,6 +103,9 @@ pub fn scan(source: &dyn Source, progress: &dyn Fn(u64)) -> Result<Summary> {
                 summary.cell_sums[cell] += value;
                 summary.integer &= value.fract() == 0.0;
                 summary.max = summary.max.max(value);
+                if real_dtype == StoreDtype::F16 {
+                    half_fit.look_at(n_rows + row, index as usize, value);
+                }
             }
         }
         n_rows += block.n_rows();
@@ -97,6 +120,11 @@ pub fn scan(source: &dyn Source, progress: &dyn Fn(u64)) -> Result<Summary> {
             format!("{} cells x {} genes, all zero", source.cells().len(), source.genes().len()),
             "check that this is the right file, layer (--layer), genome (--genome) and feature type",
         ));
+    }
+    let is_mapped = mappable(source, &summary.tally).is_some();
+    if real_dtype == StoreDtype::F16 && !summary.integer && !is_mapped {
+        summary.real_dtype = StoreDtype::F16;
+        summary.raised = half_fit.check(source)?;
     }
     Ok(summary)
 }
@@ -127,7 +155,7 @@ pub(super) fn create(
     genes: &Axis,
     summary: &Summary,
 ) -> Result<InPlace> {
-    let StoreDtypes { indices, data } = summary.dtypes();
+    let ArrayDtypes { indices, data } = summary.dtypes();
     let spec = SparseSpec {
         shape: (cells.len() as u64, genes.len() as u64),
         major,
@@ -237,6 +265,7 @@ pub(super) fn encode_values(values: &[f64], dtype: Dtype, bytes: &mut Vec<u8>) {
         Dtype::U8 => bytes.extend(values.iter().map(|&value| value as u8)),
         Dtype::U16 => bytes.extend(values.iter().flat_map(|&value| (value as u16).to_le_bytes())),
         Dtype::U32 => bytes.extend(values.iter().flat_map(|&value| (value as u32).to_le_bytes())),
+        Dtype::F16 => bytes.extend(values.iter().flat_map(|&value| halves::round(value).to_le_bytes())),
         _ => bytes.extend(values.iter().flat_map(|&value| (value as f32).to_le_bytes())),
     }
 }
