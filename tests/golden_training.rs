@@ -3,9 +3,10 @@
 
 use std::path::Path;
 
+use late_fast::config::KernelForm;
 use late_fast::minibatch::Minibatch;
 use late_fast::model::{Architecture, LossKind, Network, StepOptions, Workspace};
-use late_fast_kernels::Isa;
+use late_fast_kernels::{Bf16, Isa};
 use safetensors::SafeTensors;
 
 /// Relative to the largest value of the array; f32 on both sides.
@@ -69,26 +70,42 @@ fn assert_close(what: &str, got: &[f32], want: &[f32]) {
     }
 }
 
-fn agrees(name: &str, isa: Isa) {
-    let golden = Golden::read(name);
-    let n_features: usize = golden.setting("n_features").parse().unwrap();
-    let hidden = golden.setting("hidden").split(',').map(|w| w.parse().unwrap()).collect();
-    let mut network = Network::zeros(Architecture { n_features, hidden }).unwrap();
-    let names: Vec<String> = network.architecture.value_names().collect();
-    for (name, values) in names.iter().zip(network.values_mut()) {
-        values.copy_from_slice(&golden.f32s(&format!("init.{name}")));
+impl Golden {
+    /// The network that PyTorch started from.
+    fn network(&self) -> Network {
+        let n_features: usize = self.setting("n_features").parse().unwrap();
+        let hidden = self.setting("hidden").split(',').map(|w| w.parse().unwrap()).collect();
+        let mut network = Network::zeros(Architecture { n_features, hidden }).unwrap();
+        let names: Vec<String> = network.architecture.value_names().collect();
+        for (name, tensor) in names.iter().zip(network.tensors_mut()) {
+            tensor.value.copy_from_slice(&self.f32s(&format!("init.{name}")));
+        }
+        network
     }
-    let options = StepOptions {
-        isa,
-        loss: match (golden.setting("loss").as_str(), golden.setting("norm").as_str()) {
-            ("mse", _) => LossKind::Mse,
-            (_, "all") => LossKind::MaskedMse { n_columns: Some(n_features) },
-            _ => LossKind::MaskedMse { n_columns: None },
-        },
-        learning_rate: golden.setting("learning_rate").parse().unwrap(),
-        dropout: None,
-    };
-    let batches = golden.batches(n_features);
+
+    fn options(&self, isa: Isa, form: KernelForm) -> StepOptions {
+        StepOptions {
+            isa,
+            form,
+            loss: match (self.setting("loss").as_str(), self.setting("norm").as_str()) {
+                ("mse", _) => LossKind::Mse,
+                (_, "all") => {
+                    LossKind::MaskedMse { n_columns: Some(self.setting("n_features").parse().unwrap()) }
+                }
+                _ => LossKind::MaskedMse { n_columns: None },
+            },
+            learning_rate: self.setting("learning_rate").parse().unwrap(),
+            dropout: None,
+        }
+    }
+}
+
+fn agrees(name: &str, isa: Isa, form: KernelForm) {
+    let golden = Golden::read(name);
+    let mut network = golden.network();
+    let options = golden.options(isa, form);
+    let names: Vec<String> = network.architecture.value_names().collect();
+    let batches = golden.batches(network.architecture.n_features);
     let mut workspace = Workspace::default();
     for (step, want) in golden.f64s("losses").into_iter().enumerate() {
         let batch = &batches[step % batches.len()];
@@ -98,13 +115,26 @@ fn agrees(name: &str, isa: Isa) {
         assert!((error - loss).abs() <= 1e-6 * loss, "{name}: validation computes {error}, training {loss}");
         if step == 0 {
             // The first moment after one step from zero is (1 - beta1) times the gradient.
-            let layers = network.layers.iter().flat_map(|layer| [&layer.weight, &layer.bias]);
-            for (parameter, tensor) in names.iter().zip(layers) {
+            for (parameter, tensor) in names.iter().zip(network.tensors()) {
                 let gradient: Vec<f32> = tensor.m.iter().map(|m| m / (1.0 - BETA1)).collect();
                 let want = golden.f32s(&format!("grad.{parameter}"));
-                assert_close(&format!("{name} {isa} gradient of {parameter}"), &gradient, &want);
+                assert_close(&format!("{name} {isa} {form:?} gradient of {parameter}"), &gradient, &want);
             }
         }
+    }
+}
+
+/// 16-bit storage follows PyTorch's f32 losses to 1%, whatever the form of the products.
+fn bf16_follows(name: &str, isa: Isa, form: KernelForm) {
+    let golden = Golden::read(name);
+    let mut network = Network::<Bf16>::starting_from(golden.network()).unwrap();
+    let options = golden.options(isa, form);
+    let batches = golden.batches(network.architecture.n_features);
+    let mut workspace = Workspace::default();
+    for (step, want) in golden.f64s("losses").into_iter().enumerate() {
+        let batch = &batches[step % batches.len()];
+        let loss = network.train_step(&mut workspace, batch, &options).unwrap().mean();
+        assert!((loss - want).abs() <= 0.01 * want, "{name} {isa} {form:?} step {step}: {loss}, PyTorch {want}");
     }
 }
 
@@ -113,7 +143,10 @@ macro_rules! golden {
         #[test]
         fn $name() {
             for isa in Isa::available() {
-                agrees(stringify!($name), isa);
+                for form in [KernelForm::Sparse, KernelForm::Dense] {
+                    agrees(stringify!($name), isa, form);
+                    bf16_follows(stringify!($name), isa, form);
+                }
             }
         }
     )*};

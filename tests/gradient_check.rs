@@ -1,6 +1,7 @@
 //! The gradient of every parameter against finite differences of an f64 forward pass written here.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use late_fast::config::KernelForm;
 use late_fast::minibatch::Minibatch;
 use late_fast::model::{Architecture, LossKind, Network, StepOptions, Workspace};
 use late_fast_kernels::Isa;
@@ -94,25 +95,23 @@ fn check(x: &[Vec<f64>], batch: &Minibatch, hidden: &[usize], kind: LossKind) {
     widths.extend(architecture.hidden_widths());
     widths.push(N);
     let mut network = Network::initialised(architecture, 3).unwrap();
-    for values in network.values_mut() {
-        for value in values.iter_mut() {
+    for tensor in network.tensors_mut() {
+        for value in tensor.value.iter_mut() {
             // The initial spread is too small to tell gradients from rounding.
             *value *= 300.0;
         }
     }
-    for layer in &mut network.layers {
-        layer.bias.value.iter_mut().for_each(|bias| *bias *= 0.01);
+    for bias in network.tensors_mut().skip(1).step_by(2) {
+        bias.value.iter_mut().for_each(|bias| *bias *= 0.01);
     }
     let mut parameters: Vec<Vec<f64>> =
-        network.values().map(|values| values.iter().map(|&v| f64::from(v)).collect()).collect();
-    let options = StepOptions { isa: Isa::detect(), loss: kind, learning_rate: 1e-3, dropout: None };
+        network.tensors().map(|tensor| tensor.value.iter().map(|&v| f64::from(v)).collect()).collect();
+    let options = StepOptions { isa: Isa::detect(), form: KernelForm::Auto, loss: kind, learning_rate: 1e-3, dropout: None };
     network.train_step(&mut Workspace::default(), batch, &options).unwrap();
     let names: Vec<String> = network.architecture.value_names().collect();
     let moments: Vec<Vec<f64>> = network
-        .layers
-        .iter()
-        .flat_map(|layer| [&layer.weight.m, &layer.bias.m])
-        .map(|m| m.iter().map(|&m| f64::from(m) / (1.0 - BETA1)).collect())
+        .tensors()
+        .map(|tensor| tensor.m.iter().map(|&m| f64::from(m) / (1.0 - BETA1)).collect())
         .collect();
     for (array, gradients) in moments.iter().enumerate() {
         let largest = gradients.iter().fold(0.0_f64, |max, g| max.max(g.abs()));

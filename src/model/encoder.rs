@@ -4,10 +4,12 @@ use late_fast_kernels::encoder::encoder_step;
 use late_fast_kernels::spmm::spmm;
 use late_fast_kernels::{Isa, WideWeightsMut};
 
-use super::buffer::Buffer;
+use super::forms::{self, Operation};
 use super::network::{Layer, Tensor};
 use super::precision::Precision;
 use super::step::Pass;
+use super::workspace::Workspace;
+use crate::config::KernelForm;
 use crate::minibatch::Minibatch;
 use crate::parallel::{self, Divide, TaskRows};
 
@@ -15,18 +17,26 @@ use crate::parallel::{self, Divide, TaskRows};
 /// order is `X W`.
 pub(super) fn forward<S: Precision>(
     isa: Isa,
-    partials: &mut [f32],
+    form: KernelForm,
+    workspace: &mut Workspace<S>,
     layer: &Layer<S>,
     batch: &Minibatch,
     k: usize,
 ) {
-    let (size, row_words) = (batch.n_samples() * k, S::row_words(k));
-    let partials = &mut partials[..batch.n_tasks() * size];
-    let parts = TaskRows::new(partials, size, &|task| task);
-    parallel::each(0..batch.n_tasks(), parts, &|task, partial| {
+    let (n_tasks, size, row_words) = (batch.n_tasks(), batch.n_samples() * k, S::row_words(k));
+    let is_dense = forms::is_dense::<S>(isa, form, Operation::EncoderForward, forms::density(batch));
+    let scratch_len = workspace.scratch.len() / n_tasks.max(1);
+    let partials = TaskRows::new(&mut workspace.partials[..n_tasks * size], size, &|task| task);
+    let scratch = &mut workspace.scratch[..n_tasks * scratch_len];
+    let scratch = TaskRows::new(scratch, scratch_len, &|task| task);
+    parallel::each(0..n_tasks, (partials, scratch), &|task, (partial, scratch)| {
         for (block, (features, inputs)) in batch.task_inputs(task).enumerate() {
             let w = &layer.weight.value[features.start * row_words..features.end * row_words];
-            spmm::<S>(isa, partial.rows, inputs, w, k, block > 0);
+            if is_dense {
+                S::encoder_forward_dense(isa, partial.rows, inputs, w, k, scratch.rows, block > 0);
+            } else {
+                spmm::<S>(isa, partial.rows, inputs, w, k, block > 0);
+            }
         }
     });
 }
@@ -53,18 +63,30 @@ impl<S: Precision> Divide for TaskWeights<'_, S> {
     }
 }
 
-/// `dW = X^T dh`, and Adam's step on W; `dh` is `n_samples x k`.
+/// `dW = X^T dh`, and Adam's step on W, where `dh` is the gradient of the first hidden activation.
 pub(super) fn backward<S: Precision>(
     pass: &Pass,
+    workspace: &mut Workspace<S>,
     layer: &mut Layer<S>,
     batch: &Minibatch,
-    dh: &[f32],
-    rows: &mut Buffer<S::Word>,
 ) {
-    let dh = S::as_rows(pass.isa, dh, pass.k, rows);
-    let parts = TaskWeights::<S>::new(&mut layer.weight, batch, pass.k);
-    parallel::each(0..batch.n_tasks(), parts, &|task, part| {
-        let inputs = batch.inputs_of(batch.task_features(task));
-        encoder_step(pass.isa, part.weights, inputs, dh, pass.k, &pass.adam);
-    });
+    let (n_tasks, k) = (batch.n_tasks(), pass.k);
+    let Workspace { gradients, rows, panels, scratch, .. } = workspace;
+    let dh = &gradients[0][..batch.n_samples() * k];
+    let weights = TaskWeights::<S>::new(&mut layer.weight, batch, k);
+    if pass.is_dense::<S>(Operation::EncoderStep, batch) {
+        let dh = S::prepare_factor(pass.isa, dh, batch.n_samples(), panels);
+        let scratch_len = scratch.len() / n_tasks.max(1);
+        let scratch = TaskRows::new(&mut scratch[..n_tasks * scratch_len], scratch_len, &|task| task);
+        parallel::each(0..n_tasks, (weights, scratch), &|task, (part, scratch)| {
+            let inputs = batch.inputs_of(batch.task_features(task));
+            S::encoder_step_dense(pass, part.weights, inputs, &dh, scratch.rows);
+        });
+    } else {
+        let dh = S::as_rows(pass.isa, dh, k, rows);
+        parallel::each(0..n_tasks, weights, &|task, part| {
+            let inputs = batch.inputs_of(batch.task_features(task));
+            encoder_step(pass.isa, part.weights, inputs, dh, k, &pass.adam);
+        });
+    }
 }

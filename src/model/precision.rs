@@ -1,10 +1,15 @@
 //! How the wide layers are stored: single precision, or bf16 in half the memory.
 
 use late_fast_kernels::paired::{pack_rows, unpack_rows};
-use late_fast_kernels::{Bf16, F32, Isa, Storage, adam, decoder, encoder, sddmm, spmm};
+use late_fast_kernels::{
+    Bf16, CsrView, F32, Isa, Storage, WideLayerMut, WideWeightsMut, adam, decoder, encoder, sddmm, spmm,
+};
 
 use super::buffer::Buffer;
+use super::dense;
+use super::forms::DenseProducts;
 use super::products::Products;
+use super::step::Pass;
 use crate::error::Result;
 
 /// A storage of the wide layers with all that a network needs of it. Matrices have rows of `k` values.
@@ -36,6 +41,59 @@ pub trait Precision:
 
     /// Some stored rows as f32: themselves, or converted into `scratch`.
     fn as_f32<'a>(isa: Isa, rows: &'a [Self::Word], k: usize, scratch: &'a mut [f32]) -> &'a [f32];
+
+    /// What the dense forms below run on.
+    fn dense_products(isa: Isa) -> DenseProducts;
+
+    /// Words of scratch memory for [`Precision::prepare_factor`], and values of it for each task of a dense form.
+    fn dense_scratch(isa: Isa, n_samples: usize, k: usize) -> [usize; 2];
+
+    /// The activation or gradient beside a wide layer, `n_samples x k`, as the dense forms take it.
+    fn prepare_factor<'a>(isa: Isa, x: &'a [f32], n_samples: usize, scratch: &'a mut [u32]) -> Factor<'a>;
+
+    /// The decoder's step on the features of `targets` (features x samples), overwriting `dd`; see
+    /// [`dense::decoder_step`].
+    fn decoder_step_dense(
+        pass: &Pass,
+        dd: &mut [f32],
+        layer: WideLayerMut<'_, Self>,
+        targets: CsrView<'_>,
+        d: &Factor<'_>,
+        scratch: &mut [f32],
+    ) -> f64 {
+        dense::decoder_step(pass, dd, layer, targets, d.values, scratch)
+    }
+
+    /// The encoder's forward product of a block of features; see [`dense::encoder_forward`].
+    fn encoder_forward_dense(
+        isa: Isa,
+        out: &mut [f32],
+        x: CsrView<'_>,
+        w: &[Self::Word],
+        k: usize,
+        scratch: &mut [f32],
+        add: bool,
+    ) {
+        dense::encoder_forward::<Self>(isa, out, x, w, k, scratch, add);
+    }
+
+    /// The encoder's step on the features of `xt` (features x samples); see [`dense::encoder_step`].
+    fn encoder_step_dense(
+        pass: &Pass,
+        layer: WideWeightsMut<'_, Self>,
+        xt: CsrView<'_>,
+        dh: &Factor<'_>,
+        scratch: &mut [f32],
+    ) {
+        dense::encoder_step::<Self>(pass.isa, layer, xt, dh.values, pass.k, &pass.adam, scratch);
+    }
+}
+
+/// An activation or gradient beside a wide layer, as the dense forms take it.
+#[derive(Clone, Copy, Debug)]
+pub struct Factor<'a> {
+    /// `n_samples x k`
+    values: &'a [f32],
 }
 
 impl Precision for F32 {
@@ -57,6 +115,18 @@ impl Precision for F32 {
 
     fn as_f32<'a>(_: Isa, rows: &'a [f32], _: usize, _: &'a mut [f32]) -> &'a [f32] {
         rows
+    }
+
+    fn dense_products(_: Isa) -> DenseProducts {
+        DenseProducts::Blas
+    }
+
+    fn dense_scratch(_: Isa, n_samples: usize, k: usize) -> [usize; 2] {
+        [0, dense::scratch_len(n_samples, k)]
+    }
+
+    fn prepare_factor<'a>(_: Isa, values: &'a [f32], _: usize, _: &'a mut [u32]) -> Factor<'a> {
+        Factor { values }
     }
 }
 
@@ -92,5 +162,17 @@ impl Precision for Bf16 {
         let out = &mut scratch[..n_rows * k];
         unpack_rows(isa, out, rows, n_rows, k);
         out
+    }
+
+    fn dense_products(_: Isa) -> DenseProducts {
+        DenseProducts::Blas
+    }
+
+    fn dense_scratch(_: Isa, n_samples: usize, k: usize) -> [usize; 2] {
+        [0, dense::scratch_len(n_samples, k)]
+    }
+
+    fn prepare_factor<'a>(_: Isa, values: &'a [f32], _: usize, _: &'a mut [u32]) -> Factor<'a> {
+        Factor { values }
     }
 }

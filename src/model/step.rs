@@ -6,10 +6,12 @@ use std::time::Instant;
 use late_fast_kernels::Isa;
 use late_fast_kernels::adam::Adam;
 
+use super::forms::Operation;
 use super::network::Network;
 use super::precision::Precision;
 use super::workspace::Workspace;
-use super::{decoder, encoder, hidden};
+use super::{decoder, dense, encoder, forms, hidden};
+use crate::config::KernelForm;
 use crate::error::Result;
 use crate::minibatch::Minibatch;
 use crate::profile::Phase;
@@ -48,6 +50,8 @@ pub enum LossKind {
 pub struct StepOptions {
     /// Which kernels to use.
     pub isa: Isa,
+    /// The form of the wide layers' products.
+    pub form: KernelForm,
     /// The loss.
     pub loss: LossKind,
     /// Learning rate of Adam.
@@ -58,8 +62,9 @@ pub struct StepOptions {
 
 /// What the layers' backward passes share in one step.
 #[derive(Debug)]
-pub(super) struct Pass {
+pub struct Pass {
     pub(super) isa: Isa,
+    pub(super) form: KernelForm,
     /// Width of the activations beside the wide layers.
     pub(super) k: usize,
     /// One over the number of entries the mean is over.
@@ -67,6 +72,13 @@ pub(super) struct Pass {
     /// The probability to keep a hidden unit.
     pub(super) keep: f32,
     pub(super) adam: Adam,
+}
+
+impl Pass {
+    /// Whether an operation on `batch` takes its dense form.
+    pub(super) fn is_dense<S: Precision>(&self, operation: Operation, batch: &Minibatch) -> bool {
+        forms::is_dense::<S>(self.isa, self.form, operation, forms::density(batch))
+    }
 }
 
 /// Errors of one minibatch, to be added up over an epoch.
@@ -119,10 +131,11 @@ impl<S: Precision> Network<S> {
         if batch.targets.nnz() == 0 {
             return Ok(StepResult::default());
         }
-        self.encode(workspace, batch, options.isa, options.dropout)?;
+        self.encode_in_form(workspace, batch, options.isa, options.form, options.dropout)?;
         self.steps += 1;
         let pass = Pass {
             isa: options.isa,
+            form: options.form,
             k: self.architecture.wide(),
             #[expect(clippy::cast_possible_truncation, reason = "the network computes in f32")]
             scale: count.recip() as f32,
@@ -132,13 +145,12 @@ impl<S: Precision> Network<S> {
         let start = Instant::now();
         let sum = match options.loss {
             LossKind::MaskedMse { .. } => decoder::masked_step(&pass, workspace, &mut self.decoder, batch),
-            LossKind::Mse => decoder::dense_step(&pass, workspace, &mut self.decoder, batch),
+            LossKind::Mse => decoder::unmasked_step(&pass, workspace, &mut self.decoder, batch),
         };
         let start = workspace.profile.lap(Phase::Decoder, start);
         hidden::backward(&pass, workspace, &self.hidden, &self.architecture, batch);
         let start = workspace.profile.lap(Phase::Middle, start);
-        let dh = &workspace.gradients[0][..batch.n_samples() * pass.k];
-        encoder::backward(&pass, &mut self.encoder, batch, dh, &mut workspace.rows);
+        encoder::backward(&pass, workspace, &mut self.encoder, batch);
         let start = workspace.profile.lap(Phase::EncoderStep, start);
         hidden::update(&pass, workspace, &mut self.encoder.bias, &mut self.hidden, &self.architecture, batch);
         workspace.profile.lap(Phase::Optimiser, start);
@@ -178,7 +190,7 @@ impl<S: Precision> Network<S> {
             LossKind::MaskedMse { .. } => {
                 decoder::masked_error(isa, &self.decoder, batch, d, k, Minibatch::targets_of)
             }
-            LossKind::Mse => decoder::dense_error(isa, &self.decoder, batch, d, k),
+            LossKind::Mse => decoder::unmasked_error(isa, &self.decoder, batch, d, k),
         };
         Ok(StepResult { sum, count: loss.count(batch) })
     }
@@ -194,9 +206,20 @@ impl<S: Precision> Network<S> {
         isa: Isa,
         dropout: Option<HiddenDropout>,
     ) -> Result<()> {
+        self.encode_in_form(workspace, batch, isa, KernelForm::Auto, dropout)
+    }
+
+    fn encode_in_form(
+        &self,
+        workspace: &mut Workspace<S>,
+        batch: &Minibatch,
+        isa: Isa,
+        form: KernelForm,
+        dropout: Option<HiddenDropout>,
+    ) -> Result<()> {
         workspace.reserve(isa, &self.architecture, batch)?;
         let start = Instant::now();
-        encoder::forward(isa, &mut workspace.partials, &self.encoder, batch, self.architecture.wide());
+        encoder::forward(isa, form, workspace, &self.encoder, batch, self.architecture.wide());
         let start = workspace.profile.lap(Phase::Encoder, start);
         hidden::forward(
             isa,
@@ -230,7 +253,7 @@ impl Network {
         let (k, layer) = (self.architecture.wide(), &self.decoder);
         let mut y = vec![0.0; d.len() / k * features.len()];
         let w = &layer.weight.value[features.start * k..features.end * k];
-        decoder::relu_affine(isa, &mut y, d, w, &layer.bias.value[features], k);
+        dense::relu_affine(isa, &mut y, d, w, &layer.bias.value[features], k);
         y
     }
 }

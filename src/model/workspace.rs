@@ -4,6 +4,7 @@ use late_fast_kernels::{F32, Isa, decoder};
 
 use super::architecture::Architecture;
 use super::buffer::Buffer;
+use super::dense;
 use super::hidden;
 use super::precision::Precision;
 use crate::error::Result;
@@ -27,7 +28,9 @@ pub struct Workspace<S: Precision = F32> {
     pub(super) keys: Vec<u64>,
     /// The activation or gradient beside a wide layer, stored as the layer is.
     pub(super) rows: Buffer<S::Word>,
-    /// What the decoder's step needs, for every task.
+    /// The same as panels, for the dense forms.
+    pub(super) panels: Buffer<u32>,
+    /// What the wide layers' operations need, for every task.
     pub(super) scratch: Buffer,
     /// What the hidden layers' products need, for every tile.
     pub(super) products: Buffer<u32>,
@@ -45,6 +48,7 @@ impl<S: Precision> Default for Workspace<S> {
             bias_gradients: Vec::new(),
             keys: Vec::new(),
             rows: Buffer::default(),
+            panels: Buffer::default(),
             scratch: Buffer::default(),
             products: Buffer::default(),
             profile: Profile::default(),
@@ -71,7 +75,9 @@ impl<S: Precision> Workspace<S> {
         self.products.reserve(hidden::scratch_words::<S>(isa, architecture, n_samples))?;
         self.keys.resize(n_samples.max(self.keys.len()), 0);
         self.rows.reserve(n_samples * S::row_words(wide))?;
-        self.scratch.reserve(batch.n_tasks() * scratch_len(batch, wide))?;
+        let [panels, scratch] = S::dense_scratch(isa, n_samples, wide);
+        self.panels.reserve(panels)?;
+        self.scratch.reserve(batch.n_tasks() * scratch.max(sparse_scratch_len(batch, wide)))?;
         self.partials.reserve(batch.n_tasks() * n_samples * wide)
     }
 
@@ -79,7 +85,8 @@ impl<S: Precision> Workspace<S> {
     pub fn bytes(architecture: &Architecture, n_samples: usize, n_tasks: usize) -> u64 {
         let widths = || architecture.hidden_widths();
         let block = Minibatch::FEATURE_BLOCK.min(architecture.n_features);
-        let scratch = decoder::scratch_len(n_samples, block, n_samples * block, architecture.wide());
+        let sparse = decoder::scratch_len(n_samples, block, n_samples * block, architecture.wide());
+        let scratch = sparse.max(dense::scratch_len(n_samples, architecture.wide()));
         let floats = 2 * n_samples * widths().sum::<usize>()
             + widths().zip(widths().skip(1)).map(|(n_in, n_out)| n_in * n_out).sum::<usize>()
             + n_samples * architecture.wide()
@@ -88,8 +95,8 @@ impl<S: Precision> Workspace<S> {
     }
 }
 
-/// Scratch memory of one task of the decoder's step.
-pub(super) fn scratch_len(batch: &Minibatch, k: usize) -> usize {
+/// Scratch memory of one task of the decoder's sparse step.
+fn sparse_scratch_len(batch: &Minibatch, k: usize) -> usize {
     let blocks = (0..batch.n_tasks()).flat_map(|task| batch.task_blocks(task));
     blocks
         .map(|features| {

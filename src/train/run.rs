@@ -173,6 +173,7 @@ impl<S: Precision> Run<'_, S> {
         let plan = shuffled_batches(&self.split.train, config.batch_size, config.seed, epoch);
         let options = StepOptions {
             isa: self.isa,
+            form: config.kernel,
             loss: self.loss_kind(),
             learning_rate: config.learning_rate,
             dropout: (config.dropout_hidden > 0.0).then_some(HiddenDropout {
