@@ -3,11 +3,13 @@
 use std::arch::x86_64::*;
 
 use crate::adam::AdamLanes;
-use crate::amx::{BLOCK, TILE, TILE_WORDS, Tiles, multiply_block, store_block, zero_block};
-use crate::lanes::Avx512;
+use crate::amx::{BLOCK, TILE, TILE_WORDS, Tiles, load_factors, multiply_tile, store_block, zero_block};
+use crate::dropout::noise;
+use crate::lanes::{Avx512, Lanes};
+use crate::paired::generic::{decode, encode_nearest, encode_stochastic};
 use crate::paired::{GROUP, GROUP_WORDS, words};
 use crate::storage::{F32, Rounding, Rows};
-use crate::{Adam, Bf16};
+use crate::Adam;
 
 /// Gradients of a group of 32 features' weights.
 #[repr(C, align(64))]
@@ -64,7 +66,7 @@ impl Update<'_> {
                     turn = 1 - turn;
                 }
             }
-            self.adam(pending, 0..pending.rows, &lanes);
+            self.adam(pending, 0, BLOCK, &lanes);
         }
     }
 
@@ -84,7 +86,7 @@ impl Update<'_> {
         let n_groups = self.n_samples.div_ceil(GROUP);
         let left_stride = n_groups * GROUP_WORDS;
         let right_stride = n_groups * TILE_WORDS;
-        let per_step = BLOCK.div_ceil(n_groups.max(1));
+        let per_tile = BLOCK.div_ceil(4 * n_groups.max(1));
         let mut done = 0;
         // SAFETY: the offsets are those of the block's rows and panels; of two panels only the first one's sums
         // are not stored by the tiles.
@@ -93,18 +95,23 @@ impl Update<'_> {
             let right = self.right.add(2 * group * right_stride);
             zero_block::<2, C>();
             for at in 0..n_groups {
-                multiply_block::<2, C>(
+                load_factors::<2, C>(
                     left.add(at * GROUP_WORDS),
                     left_stride,
                     right.add(at * TILE_WORDS),
                     right_stride,
                 );
-                let end = (done + per_step).min(pending.rows);
-                self.adam(pending, done..end, lanes);
+                multiply_tile::<2, C, 0>();
+                done = self.adam(pending, done, per_tile, lanes);
+                multiply_tile::<2, C, 1>();
+                done = self.adam(pending, done, per_tile, lanes);
+                multiply_tile::<2, C, 2>();
+                done = self.adam(pending, done, per_tile, lanes);
+                multiply_tile::<2, C, 3>();
+                done = self.adam(pending, done, per_tile, lanes);
                 self.fetch(row, group, at, n_groups);
-                done = end;
             }
-            self.adam(pending, done..pending.rows, lanes);
+            self.adam(pending, done, BLOCK, lanes);
             if C == 1 {
                 sums.write_bytes(0, BLOCK * BLOCK);
             }
@@ -129,16 +136,29 @@ impl Update<'_> {
     /// # Safety
     /// As of `run`; the pending sums are 32 × 32, their rows exist.
     #[inline(always)]
-    unsafe fn adam(&self, pending: Pending, rows: std::ops::Range<usize>, lanes: &AdamLanes<Avx512>) {
-        for row in rows {
+    unsafe fn adam(&self, pending: Pending, first: usize, rows: usize, lanes: &AdamLanes<Avx512>) -> usize {
+        let last = (first + rows).min(pending.rows);
+        for row in first..last {
             // SAFETY: passed on; padding has sums of 0.
             unsafe {
                 let g = F32::load::<Avx512>(pending.sums.add(row * BLOCK), 0);
                 let row = pending.row + row;
-                let at = self.rows.map(|rows| rows.add(row * words(self.k)));
+                let at = pending.group * GROUP_WORDS;
+                let rows = self.rows.map(|rows| rows.add(row * words(self.k) + at));
                 let rounding = Rounding::of_row(self.adam, self.first + row);
-                Bf16::update(lanes, at, pending.group, g, rounding);
+                let [w, m, v] = rows;
+                let (w0, w1) = decode::<Avx512>(Avx512::word_load(w));
+                let (m0, m1) = decode::<Avx512>(Avx512::word_load(m));
+                let (v0, v1) = decode::<Avx512>(Avx512::word_load(v));
+                let [w0, m0, v0] = lanes.updated_roughly(w0, m0, v0, g[0]);
+                let [w1, m1, v1] = lanes.updated_roughly(w1, m1, v1, g[1]);
+                #[allow(clippy::cast_possible_truncation, reason = "k is bounded by the entries")]
+                let [for_w, for_v] = noise::<Avx512>(rounding.0, at as u32);
+                Avx512::word_store(encode_stochastic(w0, w1, for_w), w);
+                Avx512::word_store(encode_nearest(m0, m1), m);
+                Avx512::word_store(encode_stochastic(v0, v1, for_v), v);
             }
         }
+        last
     }
 }
