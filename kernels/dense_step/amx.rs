@@ -56,7 +56,7 @@ pub(super) unsafe fn decoder_step_dense__amx(
             let biases = Biases { bias, m: bias_m, v: bias_v };
             let y = (&*outputs, stride);
             total += scatter::gradients(by_feature, by_sample, biases, y, batch, grad_scale, adam, loss);
-            add_product(tiles, dd, by_sample, weights.w, panels, n, k);
+            add_product(tiles, dd, by_sample, weights.w, panels, [n, k, 0]);
             let update = Update {
                 rows: [weights.w.as_mut_ptr(), weights.m.as_mut_ptr(), weights.v.as_mut_ptr()],
                 left: by_feature.as_ptr(),
@@ -66,6 +66,7 @@ pub(super) unsafe fn decoder_step_dense__amx(
                 k,
                 adam,
                 first: weights.first,
+                w_ahead: BLOCK,
             };
             update.run(tiles);
         }
@@ -89,7 +90,7 @@ pub(super) unsafe fn encoder_forward_dense__amx(
     let panels = scratch.words(panel_words(n, k));
     scatter::rows(left, x);
     // SAFETY: the CPU has AMX, no other tiles are in use; the lengths are those stated.
-    unsafe { add_product(&mut Tiles::new(), out, left, w, panels, n, k) };
+    unsafe { add_product(&mut Tiles::new(), out, left, w, panels, [n, k, w.len()]) };
 }
 
 /// # Safety
@@ -122,6 +123,7 @@ pub(super) unsafe fn encoder_step_dense__amx(
             k,
             adam,
             first: block.first,
+            w_ahead: GROUP,
         };
         // SAFETY: the block's rows and the panels are as long as the sizes say.
         unsafe { update.run(tiles) };
@@ -139,14 +141,14 @@ unsafe fn add_product(
     left: &[u32],
     w: &[u32],
     panels: &mut [u32],
-    n: usize,
-    k: usize,
+    [n, k, ahead_words]: [usize; 3],
 ) {
+    let panels = panels.as_mut_ptr();
     let product = Product {
         c: out.as_mut_ptr(),
         stride: k,
         a: left.as_ptr(),
-        b: panels.as_ptr(),
+        b: panels.cast_const(),
         rows: out.len() / k,
         n: k,
         groups: n.div_ceil(GROUP),
@@ -154,9 +156,9 @@ unsafe fn add_product(
     };
     // SAFETY: the lengths are the caller's promise; `panels` is written before it is read.
     unsafe {
-        pack_features(panels.as_mut_ptr(), w.as_ptr(), n, k);
-        let mut ahead = Ahead::new(w.as_ptr_range().end, w.len(), product.steps());
-        product.run(tiles, &mut ahead);
+        pack_features(panels, w.as_ptr(), n, k);
+        let ahead = &mut Ahead::new(w.as_ptr_range().end, ahead_words, product.steps());
+        product.run(tiles, ahead);
     }
 }
 

@@ -29,6 +29,8 @@ pub(super) struct Update<'a> {
     pub(super) adam: &'a Adam,
     /// The layer's number of the first feature.
     pub(super) first: usize,
+    /// How many features ahead weights are fetched into L2; moments are by 32.
+    pub(super) w_ahead: usize,
 }
 
 /// Gradients that wait for Adam: those of group `group` of rows `row..row + rows`.
@@ -119,14 +121,14 @@ impl Update<'_> {
         }
     }
 
-    /// Fetches a part of the weights and moments of the next 32 features into L2.
+    /// Fetches a part of later features' rows into L2: all of them by the end of a block of 32.
     #[inline(always)]
     fn fetch(&self, row: usize, group: usize, at: usize, n_groups: usize) {
         let lines = BLOCK.div_ceil(n_groups);
-        let from = (row + BLOCK) * words(self.k) + (group * BLOCK + at * lines) * GROUP_WORDS;
-        for rows in self.rows {
+        let part = row * words(self.k) + (group * BLOCK + at * lines) * GROUP_WORDS;
+        for (rows, ahead) in self.rows.into_iter().zip([self.w_ahead, BLOCK, BLOCK]) {
             for line in 0..lines {
-                let next = rows.wrapping_add(from + line * GROUP_WORDS);
+                let next = rows.wrapping_add(ahead * words(self.k) + part + line * GROUP_WORDS);
                 // SAFETY: prefetching is harmless anywhere; every x86-64 can.
                 unsafe { _mm_prefetch::<_MM_HINT_T1>(next.cast()) };
             }
