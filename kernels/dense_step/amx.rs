@@ -38,7 +38,7 @@ pub(super) unsafe fn decoder_step_dense__amx(
         let outputs = scratch.values(n.next_multiple_of(GROUP) * stride);
         let by_feature = scratch.words(n.next_multiple_of(GROUP) * words(n_samples));
         let by_sample = scratch.words(n_samples * words(n));
-        let panels = scratch.words(panel_words(n, k));
+        let panels = scratch.words(panel_words(n, GROUP));
         let batch = DenseBatch { targets: targets.rows(first..first + n), d };
         // SAFETY: the block's rows, the panels and the scratch are as long as the sizes say.
         unsafe {
@@ -87,7 +87,7 @@ pub(super) unsafe fn encoder_forward_dense__amx(
     let n = x.n_cols();
     let mut scratch = Scratch::new(scratch);
     let left = scratch.words(x.n_rows() * words(n));
-    let panels = scratch.words(panel_words(n, k));
+    let panels = scratch.words(panel_words(n, GROUP));
     scatter::rows(left, x);
     // SAFETY: the CPU has AMX, no other tiles are in use; the lengths are those stated.
     unsafe { add_product(&mut Tiles::new(), out, left, w, panels, [n, k, w.len()]) };
@@ -130,10 +130,11 @@ pub(super) unsafe fn encoder_step_dense__amx(
     }
 }
 
-/// `out += left · w`, where `left` is paired rows of `n` features and `w` their weights, which go through `panels`.
+/// `out += left · w`, where `left` is paired rows of `n` features and `w` their weights; `words` of memory after `w`
+/// are fetched meanwhile. The panels of 32 units at a time are packed, into L1, and multiplied.
 ///
 /// # Safety
-/// The CPU has AMX; `out: rows × k`, `left: rows × words(n)`, `w: n × words(k)`, `panels: panel_words(n, k)`.
+/// The CPU has AMX; `out: rows × k`, `left: rows × words(n)`, `w: n × words(k)`, `panels: 2 × 16 × words(n)`.
 #[target_feature(enable = "avx512f")]
 unsafe fn add_product(
     tiles: &mut Tiles,
@@ -143,57 +144,55 @@ unsafe fn add_product(
     panels: &mut [u32],
     [n, k, ahead_words]: [usize; 3],
 ) {
-    let panels = panels.as_mut_ptr();
-    let product = Product {
-        c: out.as_mut_ptr(),
-        stride: k,
-        a: left.as_ptr(),
-        b: panels.cast_const(),
-        rows: out.len() / k,
-        n: k,
-        groups: n.div_ceil(GROUP),
-        start: Start::Add,
-    };
-    // SAFETY: the lengths are the caller's promise; `panels` is written before it is read.
-    unsafe {
-        pack_features(panels, w.as_ptr(), n, k);
-        let ahead = &mut Ahead::new(w.as_ptr_range().end, ahead_words, product.steps());
-        product.run(tiles, ahead);
+    let (panels, groups, rows) = (panels.as_mut_ptr(), n.div_ceil(GROUP), out.len() / k);
+    let steps = k.div_ceil(GROUP) * groups * rows.div_ceil(GROUP);
+    let ahead = &mut Ahead::new(w.as_ptr_range().end, ahead_words, steps);
+    for unit in (0..k).step_by(GROUP) {
+        // SAFETY: the lengths are the caller's promise; the panels are written before they are read.
+        unsafe {
+            pack_units(panels, w.as_ptr().add(unit / GROUP * GROUP_WORDS), n, words(k));
+            let product = Product {
+                c: out.as_mut_ptr().add(unit),
+                stride: k,
+                a: left.as_ptr(),
+                b: panels,
+                rows,
+                n: GROUP.min(k - unit),
+                groups,
+                start: Start::Add,
+            };
+            product.run(tiles, ahead);
+        }
     }
 }
 
-/// The panels `[k/16][words(n)][16]` of weights as a right factor, from their rows: a word of the panels pairs
-/// feature `f` and `f + 16` of a group, where one of a row pairs unit `r` and `r + 16`.
+/// The two panels `[2][words(n)][16]` of 32 units of weights as a right factor, from a group of each of their rows,
+/// which are `stride` words apart: a word of the panels pairs features `f` and `f + 16`, where one of a row pairs
+/// units `r` and `r + 16`.
 ///
 /// # Safety
-/// The CPU has AVX-512F; `out` is valid for `panel_words(n, k)`, `w` for `n` rows of `words(k)`.
+/// The CPU has AVX-512F; `out` is valid for the panels, `w` for a group of `n` rows.
 #[target_feature(enable = "avx512f")]
-unsafe fn pack_features(out: *mut u32, w: *const u32, n: usize, k: usize) {
-    let panel = words(n) * GROUP_WORDS;
-    // SAFETY: only rows below `n` are read, only whole panels written, the second of a group if it exists.
+unsafe fn pack_units(out: *mut u32, w: *const u32, n: usize, stride: usize) {
+    let second = words(n) * GROUP_WORDS;
+    // SAFETY: only rows below `n` are read.
     unsafe {
         let (low, high) = (Avx512::words(0xffff), Avx512::words(0xffff_0000));
-        let row = |feature: usize, group: usize| {
-            if feature < n {
-                Avx512::word_load(w.add(feature * words(k) + group * GROUP_WORDS))
-            } else {
-                Avx512::words(0)
-            }
-        };
         for first in (0..n).step_by(GROUP) {
-            for group in 0..k.div_ceil(GROUP) {
-                let out = out.add(2 * group * panel + first / GROUP * TILE_WORDS);
-                let has_second = k - group * GROUP > GROUP_WORDS;
-                for feature in 0..GROUP_WORDS {
-                    let (a, b) = (row(first + feature, group), row(first + feature + GROUP_WORDS, group));
-                    let units = Avx512::word_or(Avx512::word_and(a, low), Avx512::word_shift_left(b, 16));
-                    Avx512::word_store(units, out.add(feature * GROUP_WORDS));
-                    if has_second {
-                        let units =
-                            Avx512::word_or(Avx512::word_shift_right(a, 16), Avx512::word_and(b, high));
-                        Avx512::word_store(units, out.add(panel + feature * GROUP_WORDS));
-                    }
+            let out = out.add(first / GROUP * TILE_WORDS);
+            for feature in first..first + GROUP_WORDS {
+                let (mut a, mut b) = (Avx512::words(0), Avx512::words(0));
+                if feature < n {
+                    a = Avx512::word_load(w.add(feature * stride));
                 }
+                if feature + GROUP_WORDS < n {
+                    b = Avx512::word_load(w.add((feature + GROUP_WORDS) * stride));
+                }
+                let out = out.add((feature - first) * GROUP_WORDS);
+                let units = Avx512::word_or(Avx512::word_and(a, low), Avx512::word_shift_left(b, 16));
+                Avx512::word_store(units, out);
+                let units = Avx512::word_or(Avx512::word_shift_right(a, 16), Avx512::word_and(b, high));
+                Avx512::word_store(units, out.add(second));
             }
         }
     }

@@ -118,12 +118,12 @@ pub fn pack_hidden(
 /// # Panics
 /// If they overflow.
 #[must_use]
-pub fn scratch_words(n_samples: usize, n_features: usize, k: usize) -> usize {
+pub fn scratch_words(n_samples: usize, n_features: usize) -> usize {
     let rows = n_features.min(BLOCK).next_multiple_of(GROUP);
     let outputs = size(rows, output_stride(n_samples));
     let by_feature = size(rows, words(n_samples));
     let by_sample = size(n_samples, words(n_features));
-    outputs + by_feature + by_sample + panel_words(n_features, k) + LINE
+    outputs + by_feature + by_sample + panel_words(n_features, GROUP) + LINE
 }
 
 /// Distance of the rows of outputs, one a feature: whole cache lines, an odd number of them, so that the rows of a
@@ -168,7 +168,7 @@ pub fn decoder_step_dense(
     assert_eq!(batch.d.for_weights.len(), for_weights, "d.for_weights is not panels of n_samples × k");
     assert_eq!(dd.len(), size(n_samples, k), "dd is not n_samples × k");
     assert_increasing(batch.targets);
-    assert_scratch(scratch, n_samples, n_features, k);
+    assert_scratch(scratch, n_samples, n_features);
     let kernel = select(DECODER_STEP_KERNELS, isa);
     // SAFETY: `select` checked the CPU, the asserts above the lengths, the view its indices.
     unsafe { kernel(dd, layer, batch, scratch, k, grad_scale, adam, loss) }
@@ -196,7 +196,7 @@ pub fn encoder_forward_dense(
     assert_eq!(out.len(), size(n_samples, k), "out is not n_samples × k");
     assert_eq!(w.len(), size(n_features, words(k)), "w is not n_features × words(k)");
     assert_increasing(x);
-    assert_scratch(scratch, n_samples, n_features, k);
+    assert_scratch(scratch, n_samples, n_features);
     let kernel = select(ENCODER_FORWARD_KERNELS, isa);
     // SAFETY: `select` checked the CPU, the asserts above the lengths, the view its indices.
     unsafe { kernel(out, x, w, scratch, k) }
@@ -225,7 +225,7 @@ pub fn encoder_step_dense(
     assert_layer(&layer, n_features, k);
     assert_eq!(dh.len(), panel_words(n_samples, k), "dh is not panels of n_samples × k");
     assert_increasing(xt);
-    assert_scratch(scratch, n_samples, n_features, k);
+    assert_scratch(scratch, n_samples, n_features);
     let kernel = select(ENCODER_STEP_KERNELS, isa);
     // SAFETY: `select` checked the CPU, the asserts above the lengths, the view its indices.
     unsafe { kernel(layer, xt, dh, scratch, k, adam) }
@@ -238,8 +238,8 @@ fn assert_layer(layer: &WideWeightsMut<'_, Bf16>, n_features: usize, k: usize) {
     assert_eq!(layer.v.len(), weights, "v is not n_features × words(k)");
 }
 
-fn assert_scratch(scratch: &[u32], n_samples: usize, n_features: usize, k: usize) {
-    let needed = scratch_words(n_samples, n_features, k);
+fn assert_scratch(scratch: &[u32], n_samples: usize, n_features: usize) {
+    let needed = scratch_words(n_samples, n_features);
     assert!(scratch.len() >= needed, "scratch has {} words, needs {needed}", scratch.len());
 }
 

@@ -65,7 +65,7 @@ fn main() {
                 by_sample: x.column_blocks(128),
                 by_sample_256: x.column_blocks(256),
                 dd: Aligned::new(&vec![0.0; n * K]),
-                scratch: AlignedWords::zeros(scratch_words(n, 256, K)),
+                scratch: AlignedWords::zeros(scratch_words(n, 256)),
                 sparse_scratch: vec![0.0; scratch_len(n, 128, n * 128, K)],
             }
         })

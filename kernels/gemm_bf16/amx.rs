@@ -155,7 +155,8 @@ impl Product<'_> {
                 _ => load_block::<R, C>(c, stride),
             }
             // All blocks of these panels together fetch the next two into L2.
-            let lines = BLOCK.div_ceil(self.rows.div_ceil(BLOCK)).min(8);
+            let has_next = col + BLOCK < n;
+            let lines = if has_next { BLOCK.div_ceil(self.rows.div_ceil(BLOCK)).min(8) } else { 0 };
             let next = b.wrapping_add(2 * b_stride + (row / BLOCK * groups + first) * lines * GROUP_WORDS);
             for (at, group) in (first..last).enumerate() {
                 multiply_block::<R, C>(
