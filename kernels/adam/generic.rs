@@ -1,6 +1,4 @@
 use super::Adam;
-#[cfg(target_arch = "x86_64")]
-use crate::lanes::Avx512;
 use crate::lanes::Lanes;
 
 /// [`Adam`] in registers.
@@ -81,25 +79,6 @@ impl<V: Lanes> AdamLanes<V> {
             new_w.store_head(w, lanes);
             new_m.store_head(m, lanes);
             new_v.store_head(v, lanes);
-        }
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-impl AdamLanes<Avx512> {
-    /// [`AdamLanes::updated`] whose step of `w` is off by at most 2⁻¹² of it, for weights that are then rounded to
-    /// bf16: no division and square root, which take 34 of 45 cycles where the pass does not wait for memory.
-    ///
-    /// # Safety
-    /// The CPU has AVX-512F.
-    #[inline(always)]
-    pub(crate) unsafe fn updated_roughly(&self, w: Avx512, m: Avx512, v: Avx512, g: Avx512) -> [Avx512; 3] {
-        // SAFETY: passed on.
-        unsafe {
-            let m = self.beta1.mul_add(m, self.rest1.mul(g));
-            let v = self.beta2.mul_add(v, self.rest2.mul(g).mul(g));
-            let denominator = v.root().mul_add(self.unbias2, self.eps);
-            [w.sub(self.rate.mul(m).mul(denominator.reciprocal())), m, v]
         }
     }
 }

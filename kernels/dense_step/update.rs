@@ -4,12 +4,10 @@ use std::arch::x86_64::*;
 
 use crate::adam::AdamLanes;
 use crate::amx::{BLOCK, TILE, TILE_WORDS, Tiles, load_factors, multiply_tile, store_block, zero_block};
-use crate::dropout::noise;
-use crate::lanes::{Avx512, Lanes};
-use crate::paired::generic::{decode, encode_nearest, encode_stochastic};
+use crate::lanes::Avx512;
 use crate::paired::{GROUP, GROUP_WORDS, words};
 use crate::storage::{F32, Rounding, Rows};
-use crate::Adam;
+use crate::{Adam, Bf16};
 
 /// Gradients of a group of 32 features' weights.
 #[repr(C, align(64))]
@@ -145,20 +143,9 @@ impl Update<'_> {
             unsafe {
                 let g = F32::load::<Avx512>(pending.sums.add(row * BLOCK), 0);
                 let row = pending.row + row;
-                let at = pending.group * GROUP_WORDS;
-                let rows = self.rows.map(|rows| rows.add(row * words(self.k) + at));
+                let at = self.rows.map(|rows| rows.add(row * words(self.k)));
                 let rounding = Rounding::of_row(self.adam, self.first + row);
-                let [w, m, v] = rows;
-                let (w0, w1) = decode::<Avx512>(Avx512::word_load(w));
-                let (m0, m1) = decode::<Avx512>(Avx512::word_load(m));
-                let (v0, v1) = decode::<Avx512>(Avx512::word_load(v));
-                let [w0, m0, v0] = lanes.updated_roughly(w0, m0, v0, g[0]);
-                let [w1, m1, v1] = lanes.updated_roughly(w1, m1, v1, g[1]);
-                #[allow(clippy::cast_possible_truncation, reason = "k is bounded by the entries")]
-                let [for_w, for_v] = noise::<Avx512>(rounding.0, at as u32);
-                Avx512::word_store(encode_stochastic(w0, w1, for_w), w);
-                Avx512::word_store(encode_nearest(m0, m1), m);
-                Avx512::word_store(encode_stochastic(v0, v1, for_v), v);
+                Bf16::update(lanes, at, pending.group, g, rounding);
             }
         }
         last

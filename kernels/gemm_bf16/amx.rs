@@ -79,11 +79,6 @@ pub(crate) struct Product<'a> {
 }
 
 impl Product<'_> {
-    /// Calls of [`Ahead::step`], about.
-    pub(crate) fn steps(&self) -> usize {
-        self.rows.div_ceil(BLOCK) * self.n.div_ceil(BLOCK) * self.groups
-    }
-
     /// # Safety
     /// The CPU has AMX; `a`, `b`, `c` are valid for what the sizes say.
     #[target_feature(enable = "avx512f")]

@@ -410,29 +410,3 @@ impl Lanes for Avx512 {
         }
     }
 }
-
-impl Avx512 {
-    /// `1 / x`, off by at most 2⁻¹⁴ of it.
-    ///
-    /// # Safety
-    /// The CPU has AVX-512F.
-    #[inline(always)]
-    pub(crate) unsafe fn reciprocal(self) -> Self {
-        // SAFETY: passed on.
-        Self(unsafe { _mm512_rcp14_ps(self.0) })
-    }
-
-    /// `√x` of what is not negative, off by at most 2⁻¹⁴ of it; of less than the smallest normal number, something
-    /// smaller than its root.
-    ///
-    /// # Safety
-    /// The CPU has AVX-512F.
-    #[inline(always)]
-    pub(crate) unsafe fn root(self) -> Self {
-        // SAFETY: passed on. The second operand wins when one is NaN, which then comes back as a factor.
-        unsafe {
-            let above_zero = _mm512_max_ps(self.0, _mm512_set1_ps(f32::MIN_POSITIVE));
-            Self(_mm512_mul_ps(self.0, _mm512_rsqrt14_ps(above_zero)))
-        }
-    }
-}
