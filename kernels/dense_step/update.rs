@@ -9,6 +9,9 @@ use crate::paired::{GROUP, GROUP_WORDS, words};
 use crate::storage::{F32, Rounding, Rows};
 use crate::{Adam, Bf16};
 
+/// Words of the right factor beyond which it does not stay in L2 beside the rest.
+const LARGE_WORDS: usize = 1 << 18;
+
 /// Gradients of a group of 32 features' weights.
 #[repr(C, align(64))]
 struct Sums([f32; BLOCK * BLOCK]);
@@ -51,20 +54,22 @@ impl Update<'_> {
         // SAFETY: the blocks and groups are within the layer; what is pending was stored to the other sums.
         unsafe {
             let lanes = AdamLanes::<Avx512>::new(self.adam);
-            for row in (0..self.n_features).step_by(BLOCK) {
-                let rows = BLOCK.min(self.n_features - row);
-                for group in 0..self.k.div_ceil(GROUP) {
-                    let sums = sums[turn].0.as_mut_ptr();
-                    if self.k - group * GROUP > TILE {
-                        tiles.shape(BLOCK, BLOCK);
-                        self.block::<2>(sums, row, group, pending, &lanes);
-                    } else {
-                        tiles.shape(BLOCK, TILE);
-                        self.block::<1>(sums, row, group, pending, &lanes);
-                    }
-                    pending = Pending { sums, row, rows, group };
-                    turn = 1 - turn;
+            let (blocks, groups) = (self.n_features.div_ceil(BLOCK), self.k.div_ceil(GROUP));
+            let by_group = self.right_is_large();
+            for at in 0..blocks * groups {
+                let (block, group) =
+                    if by_group { (at % blocks, at / blocks) } else { (at / groups, at % groups) };
+                let row = block * BLOCK;
+                let sums = sums[turn].0.as_mut_ptr();
+                if self.k - group * GROUP > TILE {
+                    tiles.shape(BLOCK, BLOCK);
+                    self.block::<2>(sums, row, group, pending, &lanes);
+                } else {
+                    tiles.shape(BLOCK, TILE);
+                    self.block::<1>(sums, row, group, pending, &lanes);
                 }
+                pending = Pending { sums, row, rows: BLOCK.min(self.n_features - row), group };
+                turn = 1 - turn;
             }
             self.adam(pending, 0, BLOCK, &lanes);
         }
@@ -119,16 +124,27 @@ impl Update<'_> {
         }
     }
 
-    /// Fetches a part of later features' rows into L2: all of them by the end of a block of 32.
+    /// Whether the right factor does not stay in L2. Then all features take a group of units before the next one, else
+    /// the other way round.
+    fn right_is_large(&self) -> bool {
+        words(self.n_samples) * self.k > LARGE_WORDS
+    }
+
+    /// Fetches a part of later rows into L2: by the end of a block, of 32 features what the block had of its own, but
+    /// of later features, or of later units.
     #[inline(always)]
     fn fetch(&self, row: usize, group: usize, at: usize, n_groups: usize) {
         let lines = BLOCK.div_ceil(n_groups);
-        let part = row * words(self.k) + (group * BLOCK + at * lines) * GROUP_WORDS;
+        let row_words = words(self.k);
         for (rows, ahead) in self.rows.into_iter().zip([self.w_ahead, BLOCK, BLOCK]) {
-            for line in 0..lines {
-                let next = rows.wrapping_add(ahead * words(self.k) + part + line * GROUP_WORDS);
+            for line in at * lines..(at + 1) * lines {
+                let next = if self.right_is_large() {
+                    (row + line) * row_words + (group + 1) * GROUP_WORDS
+                } else {
+                    (row + ahead) * row_words + (group * BLOCK + line) * GROUP_WORDS
+                };
                 // SAFETY: prefetching is harmless anywhere; every x86-64 can.
-                unsafe { _mm_prefetch::<_MM_HINT_T1>(next.cast()) };
+                unsafe { _mm_prefetch::<_MM_HINT_T1>(rows.wrapping_add(next).cast()) };
             }
         }
     }
