@@ -77,8 +77,8 @@ pub(super) fn encoder_step_dense(
         let rounding = Rounding::of_row(adam, layer.first + feature);
         for unit in 0..k {
             let terms = samples.iter().zip(values);
-            let terms = terms
-                .map(|(&sample, &value)| rounded(value) * right(dh, xt.n_cols(), sample as usize, unit));
+            let terms =
+                terms.map(|(&sample, &value)| rounded(value) * right(dh, xt.n_cols(), sample as usize, unit));
             let dw = terms.sum();
             let rows = [&mut layer.w[row.clone()], &mut layer.m[row.clone()], &mut layer.v[row.clone()]];
             Bf16::update_f64(adam, rows, unit, dw, rounding);

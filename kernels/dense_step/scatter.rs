@@ -7,11 +7,12 @@ use crate::{Adam, CsrView};
 
 /// The rows of `x` as paired rows of `words(n_cols)`; `out`, which may have more of them, is overwritten.
 pub(super) fn rows(out: &mut [u32], x: CsrView<'_>) {
-    out.fill(0);
     let row_words = words(x.n_cols());
+    out[x.n_rows() * row_words..].fill(0);
     for row in 0..x.n_rows() {
         let (cols, values) = x.row(row);
         let out = &mut out[row * row_words..][..row_words];
+        out.fill(0);
         for (&col, &value) in cols.iter().zip(values) {
             put(out, col as usize, u32::from(bf16_round(value)));
         }
@@ -45,15 +46,16 @@ pub(super) fn gradients(
     adam: &Adam,
     loss: EntryLoss,
 ) -> f64 {
-    by_feature.fill(0);
     by_sample.fill(0);
     let (n_features, n_samples) = (batch.targets.n_rows(), batch.targets.n_cols());
     let (feature_words, sample_words) = (words(n_samples), words(n_features));
+    by_feature[n_features * feature_words..].fill(0);
     let mut total = 0.0;
     for feature in 0..n_features {
         let (samples, targets) = batch.targets.row(feature);
         let y = &outputs.0[feature * outputs.1..][..n_samples];
         let row = &mut by_feature[feature * feature_words..][..feature_words];
+        row.fill(0);
         let bias = biases.bias[feature];
         let mut db = 0.0;
         for (&sample, &target) in samples.iter().zip(targets) {

@@ -145,8 +145,10 @@ impl Case {
         for &end in ends {
             let part;
             (part, rest) = rest.split_at(end - start, k);
-            let batch =
-                DenseBatch { targets: targets.view().rows(start..end), d: Hidden { for_outputs, for_weights } };
+            let batch = DenseBatch {
+                targets: targets.view().rows(start..end),
+                d: Hidden { for_outputs, for_weights },
+            };
             let loss = EntryLoss::MaskedSquare;
             total += decoder_step_dense(isa, &mut dd, part, batch, &mut scratch, k, 0.5, &adam, loss);
             start = end;
@@ -166,8 +168,7 @@ impl Case {
     /// off by more of it than that.
     fn assert_rows(&self, want: &Self, what: &str) {
         for ((got, want), part) in self.rows.iter().zip(&want.rows).zip(["w", "m", "v"]) {
-            let (got, want) =
-                (got.values(self.n_features, self.k), want.values(self.n_features, self.k));
+            let (got, want) = (got.values(self.n_features, self.k), want.values(self.n_features, self.k));
             let differing = got.iter().zip(&want).filter(|(got, want)| got != want).count();
             assert!(differing <= 4 + want.len() / 100, "{what} {part}: {differing} of {} differ", want.len());
             for (at, (got, want)) in got.iter().zip(&want).enumerate() {
@@ -257,15 +258,23 @@ fn decoder_step_agrees_with_the_sparse_one() {
         let mut want = got.clone();
         let got_loss = got.decode(isa, &[120]);
 
-        let (targets, by_sample, d, k, adam) = (want.x.transpose(), want.x.clone(), want.d.clone(), 100, want.adam);
+        let (targets, by_sample, d, k, adam) =
+            (want.x.transpose(), want.x.clone(), want.d.clone(), 100, want.adam);
         let mut scratch = vec![f32::NAN; scratch_len(150, 120, targets.indices.len(), k)];
         let mut dd = want.dd.clone();
         let d_rows = Words::pack(&d, 150, k);
-        let batch =
-            Batch { targets: targets.view(), by_sample: by_sample.view(), d: &d, d_rows: &d_rows };
+        let batch = Batch { targets: targets.view(), by_sample: by_sample.view(), d: &d, d_rows: &d_rows };
         let loss = EntryLoss::MaskedSquare;
         let want_loss = decoder_step::<Bf16>(
-            Isa::Reference, &mut dd, want.layer(), batch, &mut scratch, k, 0.5, &adam, loss,
+            Isa::Reference,
+            &mut dd,
+            want.layer(),
+            batch,
+            &mut scratch,
+            k,
+            0.5,
+            &adam,
+            loss,
         );
         assert!((got_loss - want_loss).abs() < 1e-3 * want_loss, "{name}: loss {got_loss}, want {want_loss}");
         let share = off(&got.dd, &dd, &start.dd);
@@ -321,7 +330,8 @@ fn lengths_are_checked() {
     let mut case = Case::random(2, 4, 1.0, 4);
     let ([for_outputs, _], mut scratch, mut dd) = (case.hidden(), case.scratch(), case.dd.clone());
     let (targets, adam) = (case.x.transpose(), case.adam);
-    let batch = DenseBatch { targets: targets.view(), d: Hidden { for_outputs: &for_outputs, for_weights: &[] } };
+    let batch =
+        DenseBatch { targets: targets.view(), d: Hidden { for_outputs: &for_outputs, for_weights: &[] } };
     let loss = EntryLoss::MaskedSquare;
     decoder_step_dense(Isa::Reference, &mut dd, case.layer(), batch, &mut scratch, 4, 1.0, &adam, loss);
 }
