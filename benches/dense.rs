@@ -1,7 +1,10 @@
 //! Dense products with bf16 factors beside OpenBLAS's sgemm: all outputs of the default network when imputing, and its
-//! middle layers. Results are checked before they are timed; the throughput is floating-point operations per second.
+//! middle layers; the wide layers' operations beside their sparse forms. Results are checked before they are timed; the throughput is floating-point operations per second.
 //!
 //! `cargo bench --bench dense -- impute` picks some.
+
+#[path = "dense/wide.rs"]
+mod wide;
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -93,6 +96,7 @@ fn bench_impute(c: &mut Criterion) {
         println!("SKIPPED relu_affine on AMX");
         return;
     }
+    halves[0].openblas(d);
     let want = halves[0].y.clone();
     halves[0].amx(packed);
     assert_close("relu_affine", &halves[0].y, &want, tolerance(WIDE, 0.05), 0);
@@ -115,6 +119,7 @@ fn bench_product(c: &mut Criterion, name: &str, a: DenseView<'_>, b: DenseView<'
     let (m, n, k) = (a.n_rows(), b.n_cols(), a.n_cols());
     let mut group = group(c, name, 2 * m * n * k);
     let (mut want, mut got) = (Aligned::new(&vec![0.0; m * n]), Aligned::new(&vec![0.0; m * n]));
+    gemm(Isa::Portable, DenseViewMut::new(&mut want, m, n), a, b, 0.0);
     group.bench_function("openblas", |bench| {
         bench.iter(|| gemm(Isa::Portable, DenseViewMut::new(black_box(&mut want), m, n), a, b, 0.0));
     });
@@ -188,6 +193,7 @@ fn dense(c: &mut Criterion) {
     bench_impute(c);
     bench_middle(c);
     bench_packing(c);
+    wide::bench(c);
 }
 
 fn short() -> Criterion {

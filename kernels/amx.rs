@@ -228,9 +228,30 @@ pub(crate) unsafe fn store_block<const R: usize, const C: usize>(c: *mut f32, st
 /// apart, and a tile of each panel of `b`, which are `b_stride` words apart.
 ///
 /// # Safety
-/// See [`zero_block`]; `a` is valid for 16 words of each configured row, `b` for `C` whole tiles.
+/// See [`load_factors`].
 #[inline(always)]
 pub(crate) unsafe fn multiply_block<const R: usize, const C: usize>(
+    a: *const u32,
+    a_stride: usize,
+    b: *const u32,
+    b_stride: usize,
+) {
+    // SAFETY: passed on.
+    unsafe {
+        load_factors::<R, C>(a, a_stride, b, b_stride);
+        multiply_tile::<R, C, 0>();
+        multiply_tile::<R, C, 1>();
+        multiply_tile::<R, C, 2>();
+        multiply_tile::<R, C, 3>();
+    }
+}
+
+/// Loads the factors of [`multiply_block`].
+///
+/// # Safety
+/// See [`zero_block`]; `a` is valid for 16 words of each configured row, `b` for `C` whole tiles.
+#[inline(always)]
+pub(crate) unsafe fn load_factors<const R: usize, const C: usize>(
     a: *const u32,
     a_stride: usize,
     b: *const u32,
@@ -246,15 +267,25 @@ pub(crate) unsafe fn multiply_block<const R: usize, const C: usize>(
         if C == 2 {
             tile!("tileloadd tmm7, [{at} + {stride}*1]", b.add(b_stride), TILE);
         }
-        asm!("tdpbf16ps tmm0, tmm4, tmm6", options(nostack, preserves_flags, nomem));
-        if C == 2 {
-            asm!("tdpbf16ps tmm1, tmm4, tmm7", options(nostack, preserves_flags, nomem));
-        }
-        if R == 2 {
-            asm!("tdpbf16ps tmm2, tmm5, tmm6", options(nostack, preserves_flags, nomem));
-        }
-        if R == 2 && C == 2 {
-            asm!("tdpbf16ps tmm3, tmm5, tmm7", options(nostack, preserves_flags, nomem));
+    }
+}
+
+/// Multiplies the loaded factors for tile `AT` of the four of a block; nothing if it has not got that one.
+///
+/// # Safety
+/// See [`zero_block`]; [`load_factors`] came before.
+#[inline(always)]
+pub(crate) unsafe fn multiply_tile<const R: usize, const C: usize, const AT: usize>() {
+    // SAFETY: the tiles used are configured.
+    unsafe {
+        match AT {
+            0 => asm!("tdpbf16ps tmm0, tmm4, tmm6", options(nostack, preserves_flags, nomem)),
+            1 if C == 2 => asm!("tdpbf16ps tmm1, tmm4, tmm7", options(nostack, preserves_flags, nomem)),
+            2 if R == 2 => asm!("tdpbf16ps tmm2, tmm5, tmm6", options(nostack, preserves_flags, nomem)),
+            3 if R == 2 && C == 2 => {
+                asm!("tdpbf16ps tmm3, tmm5, tmm7", options(nostack, preserves_flags, nomem));
+            }
+            _ => {}
         }
     }
 }

@@ -32,6 +32,7 @@ mod amx;
 mod blocks;
 pub mod decoder;
 mod dense;
+pub mod dense_step;
 pub mod dropout;
 pub mod encoder;
 pub mod gemm;

@@ -31,38 +31,76 @@ pub(super) unsafe fn gemm_bf16__amx(
     if m == 0 || n == 0 {
         return;
     }
-    // SAFETY: the CPU has AMX.
-    let tiles = &mut unsafe { Tiles::new() };
-    let strip = (STRIP_WORDS / words(k).max(1)).next_multiple_of(BLOCK);
-    for first in (0..m).step_by(strip) {
-        let rows = strip.min(m - first);
-        let c = c.data()[first * stride + cols.start..].as_mut_ptr();
-        let a = a[first * words(k)..].as_ptr();
-        let product = Product { c, stride, a, b: b.as_ptr(), rows, n, groups, start };
-        // SAFETY: the pointers are to the rows of the strip; the lengths are the caller's promise.
-        unsafe { product.run(tiles) };
+    let c = c.data()[cols.start..].as_mut_ptr();
+    let product = Product { c, stride, a: a.as_ptr(), b: b.as_ptr(), rows: m, n, groups, start };
+    // SAFETY: the CPU has AMX; the lengths are the caller's promise.
+    unsafe { product.run(&mut Tiles::new(), &mut Ahead::nothing()) };
+}
+
+/// Memory that is fetched into L2 while tiles multiply.
+pub(crate) struct Ahead {
+    next: *const u32,
+    lines: usize,
+    per_step: usize,
+}
+
+impl Ahead {
+    pub(crate) fn nothing() -> Self {
+        Self { next: std::ptr::null(), lines: 0, per_step: 0 }
+    }
+
+    /// `words` from `next` on, spread evenly over `steps`; they need not be valid.
+    pub(crate) fn new(next: *const u32, words: usize, steps: usize) -> Self {
+        let lines = words.div_ceil(GROUP_WORDS);
+        Self { next, lines, per_step: lines.div_ceil(steps.max(1)) }
+    }
+
+    #[inline(always)]
+    pub(crate) fn step(&mut self) {
+        for _ in 0..self.per_step.min(self.lines) {
+            // SAFETY: prefetching is harmless anywhere; every x86-64 can.
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(self.next.cast()) };
+            self.next = self.next.wrapping_add(GROUP_WORDS);
+        }
+        self.lines -= self.per_step.min(self.lines);
     }
 }
 
-/// Some rows of the product.
-struct Product<'a> {
-    c: *mut f32,
-    stride: usize,
-    a: *const u32,
-    b: *const u32,
-    rows: usize,
-    n: usize,
-    groups: usize,
-    start: Start<'a>,
+/// A product `c: rows × n`, its rows `stride` apart, `a: rows` of `groups`, `b` panels of `groups`.
+pub(crate) struct Product<'a> {
+    pub(crate) c: *mut f32,
+    pub(crate) stride: usize,
+    pub(crate) a: *const u32,
+    pub(crate) b: *const u32,
+    pub(crate) rows: usize,
+    pub(crate) n: usize,
+    pub(crate) groups: usize,
+    pub(crate) start: Start<'a>,
 }
 
 impl Product<'_> {
-    /// Two panels at a time, passes over k within, rows innermost.
-    ///
     /// # Safety
     /// The CPU has AMX; `a`, `b`, `c` are valid for what the sizes say.
     #[target_feature(enable = "avx512f")]
-    unsafe fn run(&self, tiles: &mut Tiles) {
+    pub(crate) unsafe fn run(&self, tiles: &mut Tiles, ahead: &mut Ahead) {
+        let words = self.groups * GROUP_WORDS;
+        let strip = (STRIP_WORDS / words.max(1)).next_multiple_of(BLOCK);
+        for first in (0..self.rows).step_by(strip) {
+            let rows = strip.min(self.rows - first);
+            // SAFETY: the strip's rows are rows of the whole.
+            unsafe {
+                let (c, a) = (self.c.add(first * self.stride), self.a.add(first * words));
+                Self { c, a, rows, ..*self }.strip(tiles, ahead);
+            }
+        }
+    }
+
+    /// Two panels at a time, passes over k within, rows innermost.
+    ///
+    /// # Safety
+    /// As of `run`.
+    #[target_feature(enable = "avx512f")]
+    unsafe fn strip(&self, tiles: &mut Tiles, ahead: &mut Ahead) {
         let n_passes = self.groups.div_ceil(PASS).max(1);
         let pass = self.groups.div_ceil(n_passes).max(1);
         for col in (0..self.n).step_by(BLOCK) {
@@ -74,10 +112,10 @@ impl Product<'_> {
                     // SAFETY: the block begins within c and the tiles have the shape that is left of it.
                     unsafe {
                         match (rows > TILE, cols > TILE) {
-                            (true, true) => self.block::<2, 2>(row, col, first, last),
-                            (true, false) => self.block::<2, 1>(row, col, first, last),
-                            (false, true) => self.block::<1, 2>(row, col, first, last),
-                            (false, false) => self.block::<1, 1>(row, col, first, last),
+                            (true, true) => self.block::<2, 2>(row, col, first..last, ahead),
+                            (true, false) => self.block::<2, 1>(row, col, first..last, ahead),
+                            (false, true) => self.block::<1, 2>(row, col, first..last, ahead),
+                            (false, false) => self.block::<1, 1>(row, col, first..last, ahead),
                         }
                     }
                 }
@@ -85,7 +123,7 @@ impl Product<'_> {
         }
     }
 
-    /// The groups `first..last` of the block at (row, col).
+    /// The groups `passed` of the block at (row, col).
     ///
     /// # Safety
     /// As of `run`; the block is within c and the tiles have its shape.
@@ -94,9 +132,10 @@ impl Product<'_> {
         &self,
         row: usize,
         col: usize,
-        first: usize,
-        last: usize,
+        passed: Range<usize>,
+        ahead: &mut Ahead,
     ) {
+        let Range { start: first, end: last } = passed;
         let Self { stride, n, groups, .. } = *self;
         let a_stride = groups * GROUP_WORDS;
         let b_stride = groups * TILE_WORDS;
@@ -111,7 +150,8 @@ impl Product<'_> {
                 _ => load_block::<R, C>(c, stride),
             }
             // All blocks of these panels together fetch the next two into L2.
-            let lines = BLOCK.div_ceil(self.rows.div_ceil(BLOCK)).min(8);
+            let has_next = col + BLOCK < n;
+            let lines = if has_next { BLOCK.div_ceil(self.rows.div_ceil(BLOCK)).min(8) } else { 0 };
             let next = b.wrapping_add(2 * b_stride + (row / BLOCK * groups + first) * lines * GROUP_WORDS);
             for (at, group) in (first..last).enumerate() {
                 multiply_block::<R, C>(
@@ -123,6 +163,7 @@ impl Product<'_> {
                 for line in 0..lines {
                     _mm_prefetch::<_MM_HINT_T1>(next.wrapping_add((at * lines + line) * GROUP_WORDS).cast());
                 }
+                ahead.step();
             }
             store_block::<R, C>(c, stride);
             if last == groups && matches!(self.start, Start::ReluBias(_)) {

@@ -18,7 +18,7 @@ use crate::table::{select, size};
 use crate::{DenseView, DenseViewMut, Isa, Kernel};
 
 #[cfg(target_arch = "x86_64")]
-mod amx;
+pub(crate) mod amx;
 mod pack;
 mod reference;
 #[cfg(test)]
