@@ -37,15 +37,16 @@ impl<'a> Scratch<'a> {
     }
 }
 
-/// Calls `work(block of 0..n_features, its layer)` for one block after another; returns the sum.
-fn for_each_block<S: Precision>(
+/// Calls `work(features, their layer)` for one block of features after another; returns the sum.
+pub(super) fn for_each_block<S: Precision>(
     layer: WideLayerMut<'_, S>,
+    block: usize,
     k: usize,
     mut work: impl FnMut(Range<usize>, WideLayerMut<'_, S>) -> f64,
 ) -> f64 {
     let (n_features, mut rest, mut sum) = (layer.bias.len(), layer, 0.0);
-    for start in (0..n_features).step_by(BLOCK) {
-        let features = start..n_features.min(start + BLOCK);
+    for start in (0..n_features).step_by(block) {
+        let features = start..n_features.min(start + block);
         let (head, tail) = rest.split_at(features.len(), k);
         rest = tail;
         sum += work(features, head);
@@ -65,7 +66,7 @@ pub(super) fn decoder_step<S: Precision>(
 ) -> f64 {
     let Pass { isa, k, scale, .. } = *pass;
     let n_samples = targets.n_cols();
-    for_each_block(layer, k, |features, layer| {
+    for_each_block(layer, BLOCK, k, |features, layer| {
         let width = features.len();
         let Scratch { y, g, w, dw } = Scratch::new(scratch, n_samples, width, k);
         outputs(isa, y, d, &layer, w, k);
@@ -93,7 +94,7 @@ pub(super) fn unmasked_decoder_step<S: Precision>(
 ) -> f64 {
     let Pass { isa, k, scale, .. } = *pass;
     let n_samples = targets.n_cols();
-    for_each_block(layer, k, |features, layer| {
+    for_each_block(layer, BLOCK, k, |features, layer| {
         let width = features.len();
         let Scratch { y, g, w, dw } = Scratch::new(scratch, n_samples, width, k);
         outputs(isa, y, d, &layer, w, k);

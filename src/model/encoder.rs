@@ -24,7 +24,7 @@ pub(super) fn forward<S: Precision>(
     k: usize,
 ) {
     let (n_tasks, size, row_words) = (batch.n_tasks(), batch.n_samples() * k, S::row_words(k));
-    let is_dense = forms::is_dense::<S>(isa, form, Operation::EncoderForward, forms::density(batch));
+    let is_dense = forms::is_dense_for::<S>(isa, form, Operation::EncoderForward, batch);
     let scratch_len = workspace.scratch.len() / n_tasks.max(1);
     let partials = TaskRows::new(&mut workspace.partials[..n_tasks * size], size, &|task| task);
     let scratch = &mut workspace.scratch[..n_tasks * scratch_len];

@@ -5,6 +5,7 @@
 //! the same run takes the same forms, and gives the same bits, every time.
 
 use late_fast_kernels::Isa;
+use late_fast_kernels::paired::GROUP;
 
 use super::precision::Precision;
 use crate::config::KernelForm;
@@ -34,17 +35,41 @@ impl Operation {
         }
     }
 
-    /// The density from which the dense form is cheaper, measured on two threads of a 2 MiB-L2 AVX-512 CPU at
-    /// 256 x 20,000 x 800 (`cargo bench --bench dense`, `--bench step`). OpenBLAS needs 4 ns for an entry of the
-    /// output and the sparse kernels 11 to 38 for a stored one.
-    fn break_even(self, products: DenseProducts) -> f64 {
-        match (products, self) {
-            (DenseProducts::Blas, Self::EncoderForward) => 0.25,
-            (DenseProducts::Blas, Self::DecoderStep | Self::EncoderStep) => 0.4,
-            (DenseProducts::Tiles, Self::EncoderForward) => 0.03,
-            (DenseProducts::Tiles, Self::DecoderStep) => 0.03,
-            (DenseProducts::Tiles, Self::EncoderStep) => 0.05,
-        }
+    /// What the sparse and the dense form cost.
+    fn costs<S: Precision>(self, isa: Isa) -> [Cost; 2] {
+        let cost = |feature, sample, entry| Cost { feature, sample, entry };
+        let in_half = S::row_words(GROUP) < GROUP;
+        let sparse_entry = |full, half| if in_half { half } else { full };
+        let sparse = match self {
+            Self::DecoderStep => cost(0.0, 2.5, sparse_entry(62.0, 58.0)),
+            Self::EncoderForward => cost(0.0, 0.6, sparse_entry(23.0, 14.0)),
+            Self::EncoderStep => cost(370.0, 0.0, sparse_entry(22.0, 15.0)),
+        };
+        let dense = match (S::dense_products(isa), self) {
+            (DenseProducts::Blas, Self::DecoderStep) => cost(300.0, 27.0, 0.0),
+            (DenseProducts::Blas, Self::EncoderForward) => cost(0.0, 9.0, 0.0),
+            (DenseProducts::Blas, Self::EncoderStep) => cost(500.0, 9.0, 0.0),
+            (DenseProducts::Tiles, Self::DecoderStep) => cost(210.0, 3.7, 3.7),
+            (DenseProducts::Tiles, Self::EncoderForward) => cost(0.0, 1.3, 2.4),
+            (DenseProducts::Tiles, Self::EncoderStep) => cost(150.0, 1.4, 3.0),
+        };
+        [sparse, dense]
+    }
+}
+
+/// Nanoseconds of a thread for each feature, each sample of a feature, and each stored entry, beside the pass over the
+/// parameters that both forms share. Measured at 800 hidden units on a CPU with AVX-512, AMX and 2 MiB of L2
+/// (`cargo bench --bench step`, `--bench dense`); other CPUs are slower in both forms alike, so that the choice holds.
+#[derive(Clone, Copy, Debug)]
+struct Cost {
+    feature: f64,
+    sample: f64,
+    entry: f64,
+}
+
+impl Cost {
+    fn of_feature(self, n_samples: usize, density: f64) -> f64 {
+        self.feature + n_samples as f64 * (self.sample + self.entry * density)
     }
 }
 
@@ -57,16 +82,63 @@ pub enum DenseProducts {
     Tiles,
 }
 
-/// Whether `operation` takes its dense form at this density (stored entries over all).
-pub fn is_dense<S: Precision>(isa: Isa, form: KernelForm, operation: Operation, density: f64) -> bool {
+/// Whether `operation` takes its dense form for `n_samples` at this density (stored entries over all).
+pub fn is_dense<S: Precision>(
+    isa: Isa,
+    form: KernelForm,
+    operation: Operation,
+    n_samples: usize,
+    density: f64,
+) -> bool {
     match form {
         KernelForm::Sparse => false,
         KernelForm::Dense => true,
-        KernelForm::Auto => density >= operation.break_even(S::dense_products(isa)),
+        KernelForm::Auto => {
+            let [sparse, dense] = operation.costs::<S>(isa).map(|cost| cost.of_feature(n_samples, density));
+            dense < sparse
+        }
     }
 }
 
-/// Stored entries over all.
-pub(super) fn density(batch: &Minibatch) -> f64 {
-    batch.targets.nnz() as f64 / (batch.n_samples() as f64 * batch.n_features() as f64)
+/// [`is_dense`] for a minibatch.
+pub(super) fn is_dense_for<S: Precision>(
+    isa: Isa,
+    form: KernelForm,
+    operation: Operation,
+    batch: &Minibatch,
+) -> bool {
+    let (n_samples, n_features) = (batch.n_samples(), batch.n_features());
+    let density = batch.targets.nnz() as f64 / (n_samples as f64 * n_features as f64);
+    is_dense::<S>(isa, form, operation, n_samples, density)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use late_fast_kernels::{Bf16, F32};
+
+    #[test]
+    fn sparse_data_take_sparse_kernels_and_full_matrices_dense_ones() {
+        for isa in Isa::ALL {
+            for operation in Operation::ALL {
+                for n_samples in [64, 256, 1024] {
+                    let auto = |density| {
+                        let f32 = is_dense::<F32>(isa, KernelForm::Auto, operation, n_samples, density);
+                        [f32, is_dense::<Bf16>(isa, KernelForm::Auto, operation, n_samples, density)]
+                    };
+                    assert_eq!(auto(0.01), [false; 2], "{isa} {operation:?} {n_samples}");
+                    assert_eq!(auto(1.0), [true; 2], "{isa} {operation:?} {n_samples}");
+                    // What 10x data have: AMX wins above, BLAS far above.
+                    assert_eq!(auto(0.12)[0], false, "{isa} {operation:?} {n_samples}");
+                    assert_eq!(auto(0.12)[1], isa == Isa::Amx, "{isa} {operation:?} {n_samples}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_form_can_be_forced() {
+        let forced = |form| is_dense::<F32>(Isa::Portable, form, Operation::DecoderStep, 256, 0.3);
+        assert!(forced(KernelForm::Dense) && !forced(KernelForm::Sparse));
+    }
 }

@@ -1,5 +1,7 @@
 //! How the wide layers are stored: single precision, or bf16 in half the memory.
 
+use late_fast_kernels::decoder::EntryLoss;
+use late_fast_kernels::dense_step::{self, DenseBatch, Hidden};
 use late_fast_kernels::paired::{pack_rows, unpack_rows};
 use late_fast_kernels::{
     Bf16, CsrView, F32, Isa, Storage, WideLayerMut, WideWeightsMut, adam, decoder, encoder, sddmm, spmm,
@@ -11,6 +13,9 @@ use super::forms::DenseProducts;
 use super::products::Products;
 use super::step::Pass;
 use crate::error::Result;
+
+/// Features of a call of the forms on tiles, which compute this many outputs before any weight changes.
+const TILES_BLOCK: usize = 256;
 
 /// A storage of the wide layers with all that a network needs of it. Matrices have rows of `k` values.
 pub trait Precision:
@@ -94,6 +99,8 @@ pub trait Precision:
 pub struct Factor<'a> {
     /// `n_samples x k`
     values: &'a [f32],
+    /// The same in bf16, where the forms run on tiles.
+    panels: Option<Hidden<'a>>,
 }
 
 impl Precision for F32 {
@@ -126,7 +133,7 @@ impl Precision for F32 {
     }
 
     fn prepare_factor<'a>(_: Isa, values: &'a [f32], _: usize, _: &'a mut [u32]) -> Factor<'a> {
-        Factor { values }
+        Factor { values, panels: None }
     }
 }
 
@@ -164,15 +171,90 @@ impl Precision for Bf16 {
         out
     }
 
-    fn dense_products(_: Isa) -> DenseProducts {
-        DenseProducts::Blas
+    fn dense_products(isa: Isa) -> DenseProducts {
+        if isa == Isa::Amx { DenseProducts::Tiles } else { DenseProducts::Blas }
     }
 
-    fn dense_scratch(_: Isa, n_samples: usize, k: usize) -> [usize; 2] {
-        [0, dense::scratch_len(n_samples, k)]
+    fn dense_scratch(isa: Isa, n_samples: usize, k: usize) -> [usize; 2] {
+        match Self::dense_products(isa) {
+            DenseProducts::Blas => [0, dense::scratch_len(n_samples, k)],
+            DenseProducts::Tiles => {
+                let panels = dense_step::hidden_words(n_samples, k).iter().sum();
+                [panels, dense_step::scratch_words(n_samples, TILES_BLOCK)]
+            }
+        }
     }
 
-    fn prepare_factor<'a>(_: Isa, values: &'a [f32], _: usize, _: &'a mut [u32]) -> Factor<'a> {
-        Factor { values }
+    fn prepare_factor<'a>(isa: Isa, values: &'a [f32], n_samples: usize, scratch: &'a mut [u32]) -> Factor<'a> {
+        if Self::dense_products(isa) == DenseProducts::Blas {
+            return Factor { values, panels: None };
+        }
+        let k = values.len() / n_samples.max(1);
+        let [for_outputs, for_weights] = dense_step::hidden_words(n_samples, k);
+        let (outputs, weights) = scratch[..for_outputs + for_weights].split_at_mut(for_outputs);
+        dense_step::pack_hidden(isa, outputs, weights, values, n_samples, k);
+        Factor { values, panels: Some(Hidden { for_outputs: outputs, for_weights: weights }) }
+    }
+
+    fn decoder_step_dense(
+        pass: &Pass,
+        dd: &mut [f32],
+        layer: WideLayerMut<'_, Self>,
+        targets: CsrView<'_>,
+        d: &Factor<'_>,
+        scratch: &mut [f32],
+    ) -> f64 {
+        let Some(panels) = d.panels else {
+            return dense::decoder_step(pass, dd, layer, targets, d.values, scratch);
+        };
+        let Pass { isa, k, scale, adam, .. } = pass;
+        let scratch = bytemuck::cast_slice_mut(scratch);
+        dd.fill(0.0);
+        dense::for_each_block(layer, TILES_BLOCK, *k, |features, layer| {
+            let batch = DenseBatch { targets: targets.rows(features), d: panels };
+            let loss = EntryLoss::MaskedSquare;
+            dense_step::decoder_step_dense(*isa, dd, layer, batch, scratch, *k, *scale, adam, loss)
+        })
+    }
+
+    fn encoder_forward_dense(
+        isa: Isa,
+        out: &mut [f32],
+        x: CsrView<'_>,
+        w: &[u32],
+        k: usize,
+        scratch: &mut [f32],
+        add: bool,
+    ) {
+        if Self::dense_products(isa) == DenseProducts::Blas {
+            return dense::encoder_forward::<Self>(isa, out, x, w, k, scratch, add);
+        }
+        if !add {
+            out.fill(0.0);
+        }
+        dense_step::encoder_forward_dense(isa, out, x, w, bytemuck::cast_slice_mut(scratch), k);
+    }
+
+    fn encoder_step_dense(
+        pass: &Pass,
+        layer: WideWeightsMut<'_, Self>,
+        xt: CsrView<'_>,
+        dh: &Factor<'_>,
+        scratch: &mut [f32],
+    ) {
+        let Pass { isa, k, adam, .. } = pass;
+        match dh.panels {
+            None => dense::encoder_step::<Self>(*isa, layer, xt, dh.values, *k, adam, scratch),
+            Some(panels) => {
+                let (scratch, mut rest) = (bytemuck::cast_slice_mut(scratch), layer);
+                for start in (0..xt.n_rows()).step_by(TILES_BLOCK) {
+                    let features = start..xt.n_rows().min(start + TILES_BLOCK);
+                    let (layer, others) = rest.split_at(features.len(), *k);
+                    rest = others;
+                    let (xt, dh) = (xt.rows(features), panels.for_weights);
+                    dense_step::encoder_step_dense(*isa, layer, xt, dh, scratch, *k, adam);
+                }
+            }
+        }
     }
 }

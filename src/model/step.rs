@@ -77,7 +77,7 @@ pub struct Pass {
 impl Pass {
     /// Whether an operation on `batch` takes its dense form.
     pub(super) fn is_dense<S: Precision>(&self, operation: Operation, batch: &Minibatch) -> bool {
-        forms::is_dense::<S>(self.isa, self.form, operation, forms::density(batch))
+        forms::is_dense_for::<S>(self.isa, self.form, operation, batch)
     }
 }
 
