@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::memory::parse_bytes;
 use crate::config::{KernelForm, Loss, LossNorm, ParamDtype, TrainConfig};
-use crate::impute::{OutputDtype, OutputScale, Policy};
+use crate::impute::{OutputDtype, OutputProducts, OutputScale, Policy};
 use crate::minibatch::Transform;
 use crate::store::StoreDtype;
 
@@ -198,6 +198,9 @@ pub(super) struct OutputArgs {
     /// Write only the genes named in this file, one name or id a line
     #[arg(long, value_name = "FILE")]
     pub(super) genes: Option<PathBuf>,
+    /// Precision of the factors of the output's product [default: auto]
+    #[arg(long, value_enum)]
+    pub(super) products: Option<OutputProducts>,
     /// Element type of the imputed values [default: f32]
     #[arg(long, value_enum)]
     pub(super) dtype: Option<OutputDtype>,
@@ -242,7 +245,11 @@ impl MatrixArgs {
 impl OutputArgs {
     /// Whether no option was given.
     pub(super) fn is_empty(&self) -> bool {
-        self.policy.is_none() && self.output_scale.is_none() && self.dtype.is_none() && self.genes.is_none()
+        self.policy.is_none()
+            && self.output_scale.is_none()
+            && self.products.is_none()
+            && self.dtype.is_none()
+            && self.genes.is_none()
     }
 }
 

@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::impute::{ImputeOptions, PANEL_BYTES, impute};
 use crate::io::Source;
 use crate::matrix::Major;
-use crate::model::ModelFile;
+use crate::model::{ModelFile, OutputLayer};
 use crate::parallel;
 use crate::store::Prepared;
 use crate::train::MODEL_FILE;
@@ -48,6 +48,8 @@ pub(super) fn run(args: &ImputeArgs, common: &Common) -> anyhow::Result<()> {
         let needed = model.network.architecture.n_parameters() * size_of::<f32>() as u64
             + budget::fixed_bytes(n_names)
             + blocks;
+        let options = impute_options(&args.output, None, isa, common);
+        let needed = needed + OutputLayer::bytes(&model.network, options.products_for(&model)?);
         budget::check(needed, allowed, || "allow more with --memory".into())?;
         let genes = match &args.output.genes {
             Some(path) => Some(read_gene_list(path, input.source.genes())?),
@@ -56,7 +58,7 @@ pub(super) fn run(args: &ImputeArgs, common: &Common) -> anyhow::Result<()> {
         let cache = args.cache.clone().unwrap_or_else(|| parent(&args.out).to_owned());
         let wanted = [model.info.config.samples, Major::Cells];
         let (source, prepared) = input.prepare(&wanted, &cache, &reporter)?;
-        let options = impute_options(&args.output, genes, isa, common);
+        let options = ImputeOptions { genes, ..options };
         write_imputed(source.as_ref(), &prepared, &model, &options, &args.out, &reporter)?
     })?
 }
@@ -84,6 +86,7 @@ pub(super) fn impute_options(
         isa,
         policy: args.policy.unwrap_or_default(),
         scale: args.output_scale.unwrap_or_default(),
+        products: args.products.unwrap_or_default(),
         dtype: args.dtype.unwrap_or_default(),
         genes,
         batch_size: BATCH_SIZE,

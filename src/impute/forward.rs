@@ -8,7 +8,7 @@ use super::value::Finish;
 use crate::error::Result;
 use crate::matrix::Major;
 use crate::minibatch::{Builder, Minibatch, Purpose};
-use crate::model::{ModelFile, Network, Workspace};
+use crate::model::{ModelFile, OutputInput, OutputLayer, Products, Workspace};
 use crate::parallel::{self, split_rows, tiles};
 use crate::store::{RowEntries, Store};
 
@@ -44,6 +44,7 @@ pub(super) struct Request<'a> {
     pub(super) observed: &'a [bool],
     pub(super) finish: Finish,
     pub(super) isa: Isa,
+    pub(super) products: Products,
     pub(super) batch_size: usize,
 }
 
@@ -73,6 +74,7 @@ pub(super) fn run(request: &Request<'_>, sink: &mut dyn Sink) -> Result<()> {
     let mut workspace = Workspace::default();
     let mut batch = Minibatch::default();
     let network = &request.model.network;
+    let layer = OutputLayer::new(network, request.isa, request.products)?;
     for range in tiles(samples.len(), request.batch_size) {
         builder.build(&samples[range.clone()], Purpose::Impute, &mut batch)?;
         network.encode(&mut workspace, &batch, request.isa, None)?;
@@ -84,10 +86,10 @@ pub(super) fn run(request: &Request<'_>, sink: &mut dyn Sink) -> Result<()> {
             }
         }
         sink.latent(range.clone(), &code)?;
-        let d = network.last_hidden(&workspace, range.len());
+        let d = &layer.input(network.last_hidden(&workspace, range.len()));
         match request.store.major() {
-            Major::Cells => cells_as_samples(request, network, d, &batch, range, &observed, sink)?,
-            Major::Genes => genes_as_samples(request, network, d, &batch, range, &observed, sink)?,
+            Major::Cells => cells_as_samples(request, &layer, d, &batch, range, &observed, sink)?,
+            Major::Genes => genes_as_samples(request, &layer, d, &batch, range, &observed, sink)?,
         }
     }
     Ok(())
@@ -100,9 +102,11 @@ struct DenseOutput {
 }
 
 impl DenseOutput {
-    fn new(isa: Isa, network: &Network, d: &[f32], features: Range<usize>) -> Self {
+    fn new(layer: &OutputLayer<'_>, d: &OutputInput<'_>, features: Range<usize>) -> Self {
+        let start = features.start - features.start % OutputLayer::ALIGNMENT;
+        let features = start..features.end;
         let blocks = parallel::map(tiles(features.len(), FEATURE_BLOCK), |local| {
-            network.output(isa, d, features.start + local.start..features.start + local.end)
+            layer.output(d, features.start + local.start..features.start + local.end)
         });
         Self { features, blocks }
     }
@@ -119,8 +123,8 @@ impl DenseOutput {
 /// Genes are features: a batch is a run of rows of the file, written in panels of genes.
 fn cells_as_samples(
     request: &Request<'_>,
-    network: &Network,
-    d: &[f32],
+    layer: &OutputLayer<'_>,
+    d: &OutputInput<'_>,
     batch: &Minibatch,
     cells: Range<usize>,
     observed: &[bool],
@@ -134,7 +138,7 @@ fn cells_as_samples(
             wanted.iter().map(|&g| request.features[g as usize]).filter(|&f| f != Builder::NO_FEATURE);
         let (first, last) = known.fold((u32::MAX, 0), |(low, high), f| (low.min(f), high.max(f)));
         let features = if first == u32::MAX { 0..0 } else { first as usize..last as usize + 1 };
-        let output = DenseOutput::new(request.isa, network, d, features);
+        let output = DenseOutput::new(layer, d, features);
         let mut values = vec![0.0; cells.len() * wanted.len()];
         let row_tiles = tiles(cells.len(), ROW_TILE);
         let tasks =
@@ -169,8 +173,8 @@ fn cells_as_samples(
 /// Cells are features: a batch is a run of columns of the file, written in panels of cells.
 fn genes_as_samples(
     request: &Request<'_>,
-    network: &Network,
-    d: &[f32],
+    layer: &OutputLayer<'_>,
+    d: &OutputInput<'_>,
     batch: &Minibatch,
     genes: Range<usize>,
     observed: &[bool],
@@ -188,7 +192,7 @@ fn genes_as_samples(
         let known = request.features[cells.clone()].iter().filter(|&&f| f != Builder::NO_FEATURE).copied();
         let (first, last) = known.fold((u32::MAX, 0), |(low, high), f| (low.min(f), high.max(f)));
         let features = if first == u32::MAX { 0..0 } else { first as usize..last as usize + 1 };
-        let output = DenseOutput::new(request.isa, network, d, features);
+        let output = DenseOutput::new(layer, d, features);
         let mut values = vec![0.0; cells.len() * genes.len()];
         let row_tiles = tiles(cells.len(), ROW_TILE);
         let tasks = row_tiles.iter().cloned().zip(split_rows(&mut values, &row_tiles, genes.len())).collect();

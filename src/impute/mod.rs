@@ -10,6 +10,10 @@ pub use value::{OutputScale, Policy};
 
 use late_fast_kernels::Isa;
 
+use crate::config::ParamDtype;
+use crate::error::{Error, Result};
+use crate::model::{ModelFile, Products};
+
 /// How to impute.
 #[derive(Clone, Debug)]
 pub struct ImputeOptions {
@@ -23,10 +27,44 @@ pub struct ImputeOptions {
     pub dtype: OutputDtype,
     /// Genes to write (positions in the input, increasing); all when `None`.
     pub genes: Option<Vec<u32>>,
+    /// Precision of the factors of the output's product.
+    pub products: OutputProducts,
     /// Samples that go through the network at a time.
     pub batch_size: usize,
     /// Whether an existing output may be replaced.
     pub force: bool,
+}
+
+/// Precision of the factors of the output's product; sums are 32-bit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum OutputProducts {
+    /// bf16 where the CPU has AMX and 16 bits are in use anyway: in training or for the output; else f32
+    #[default]
+    Auto,
+    /// 32-bit
+    F32,
+    /// 16-bit factors, eight times as fast on AMX; values are off by about 0.2%
+    Bf16,
+}
+
+impl ImputeOptions {
+    /// The products that these options mean for a model.
+    ///
+    /// # Errors
+    /// When 16-bit factors are asked for and the CPU has no AMX.
+    pub fn products_for(&self, model: &ModelFile) -> Result<Products> {
+        let trained_so = model.info.config.param_dtype == ParamDtype::Bf16;
+        let rounded = trained_so || self.dtype == OutputDtype::F16;
+        match self.products {
+            OutputProducts::Bf16 if self.isa != Isa::Amx => Err(Error::Usage {
+                problem: format!("--products bf16 needs AMX, and {} kernels are used", self.isa),
+                remedy: "leave --products out: 32-bit products are the fastest here".into(),
+            }),
+            OutputProducts::Bf16 => Ok(Products::Bf16),
+            OutputProducts::Auto if rounded && self.isa == Isa::Amx => Ok(Products::Bf16),
+            OutputProducts::Auto | OutputProducts::F32 => Ok(Products::F32),
+        }
+    }
 }
 
 /// Element type of the imputed values in the file.

@@ -92,6 +92,7 @@ pub fn impute(
         observed: &observed,
         finish,
         isa: options.isa,
+        products: options.products_for(model)?,
         batch_size: options.batch_size,
     };
     check_free_space(path, source.cells().len(), genes.len(), options)?;

@@ -1,6 +1,5 @@
 //! One minibatch through the network: forward, loss, backward and Adam.
 
-use std::ops::Range;
 use std::time::Instant;
 
 use late_fast_kernels::Isa;
@@ -10,7 +9,7 @@ use super::forms::Operation;
 use super::network::Network;
 use super::precision::Precision;
 use super::workspace::Workspace;
-use super::{decoder, dense, encoder, forms, hidden};
+use super::{decoder, encoder, forms, hidden};
 use crate::config::KernelForm;
 use crate::error::Result;
 use crate::minibatch::Minibatch;
@@ -243,17 +242,5 @@ impl<S: Precision> Network<S> {
     pub fn last_hidden<'a>(&self, workspace: &'a Workspace<S>, n_samples: usize) -> &'a [f32] {
         let last = self.architecture.n_hidden() - 1;
         &workspace.activations[last][..n_samples * self.architecture.wide()]
-    }
-}
-
-impl Network {
-    /// The dense output of some features for every row of `d` (the last hidden activation),
-    /// `n_samples x features`.
-    pub fn output(&self, isa: Isa, d: &[f32], features: Range<usize>) -> Vec<f32> {
-        let (k, layer) = (self.architecture.wide(), &self.decoder);
-        let mut y = vec![0.0; d.len() / k * features.len()];
-        let w = &layer.weight.value[features.start * k..features.end * k];
-        dense::relu_affine(isa, &mut y, d, w, &layer.bias.value[features], k);
-        y
     }
 }
