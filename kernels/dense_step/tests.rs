@@ -275,6 +275,7 @@ fn decoder_step_agrees_with_the_sparse_one() {
             0.5,
             &adam,
             loss,
+            true,
         );
         assert!((got_loss - want_loss).abs() < 1e-3 * want_loss, "{name}: loss {got_loss}, want {want_loss}");
         let share = off(&got.dd, &dd, &start.dd);

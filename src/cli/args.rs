@@ -28,8 +28,8 @@ pub(super) enum Command {
     Impute(ImputeArgs),
     /// Say what is in a file: layout, shape, density, names, problems
     Inspect(InspectArgs),
-    /// Show the instruction sets this CPU has and which one the kernels use
-    Kernels,
+    /// Show which kernels are used on this CPU, and how fast they are
+    Kernels(KernelsArgs),
 }
 
 /// Options of every command.
@@ -204,6 +204,22 @@ pub(super) struct OutputArgs {
     /// Element type of the imputed values [default: f32]
     #[arg(long, value_enum)]
     pub(super) dtype: Option<OutputDtype>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct KernelsArgs {
+    /// Features of the network that is timed
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    pub(super) features: u32,
+    /// Samples in its minibatch
+    #[arg(long, value_name = "N", default_value_t = TrainConfig::default().batch_size)]
+    pub(super) batch_size: usize,
+    /// Share of its entries that are observed
+    #[arg(long, value_name = "SHARE", default_value_t = 0.05)]
+    pub(super) density: f64,
+    /// Time nothing
+    #[arg(long)]
+    pub(super) list: bool,
 }
 
 #[derive(Debug, Args)]

@@ -29,7 +29,7 @@ pub fn main() -> ExitCode {
         Command::Train(args) => train::run(args, &cli.common),
         Command::Impute(args) => impute::run(args, &cli.common),
         Command::Inspect(args) => inspect::run(args, &cli.common),
-        Command::Kernels => kernels::run(),
+        Command::Kernels(args) => kernels::run(args, &cli.common),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
