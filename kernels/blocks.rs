@@ -41,7 +41,7 @@ pub(crate) unsafe fn over_row<V: Lanes, const N: usize>(k: usize, row: &mut impl
     }
     blocks_of!(2);
     blocks_of!(1);
-    if k % GROUP > 0 {
+    if !k.is_multiple_of(GROUP) {
         // SAFETY: fewer than 32 values are left.
         unsafe { row.tail(groups, k % GROUP) };
     }

@@ -242,9 +242,8 @@ impl Rows for Bf16 {
         let half = V::PER_GROUP / 2;
         for i in 0..half {
             // SAFETY: the group lies within the row.
-            let (low, high) = unsafe {
-                paired::generic::decode(V::word_load(row.add(group * GROUP_WORDS + i * V::WIDTH)))
-            };
+            let (low, high) =
+                unsafe { paired::generic::decode(V::word_load(row.add(group * GROUP_WORDS + i * V::WIDTH))) };
             (out[i], out[half + i]) = (low, high);
         }
         out

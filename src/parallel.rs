@@ -66,10 +66,8 @@ where
         n => {
             let middle = tasks.start + n / 2;
             let (left, right) = parts.divide(middle);
-            let (left, right) = rayon::join(
-                || sum(tasks.start..middle, left, work),
-                || sum(middle..tasks.end, right, work),
-            );
+            let (left, right) =
+                rayon::join(|| sum(tasks.start..middle, left, work), || sum(middle..tasks.end, right, work));
             left + right
         }
     }

@@ -20,7 +20,14 @@ fn any_number_of_threads_gives_the_same_model() {
     let place = Workplace::new();
     write_tenx(&place.path("in.h5"), &counts(300, GENES, 1), GENES);
     for features in ["genes", "cells"] {
-        for more in [&[][..], &["--loss", "mse"], &["--validation", "samples"]] {
+        for more in [
+            &[][..],
+            &["--loss", "mse"],
+            &["--validation", "samples"],
+            &["--kernel", "dense"],
+            &["--param-dtype", "bf16", "--kernel", "sparse"],
+            &["--param-dtype", "bf16", "--kernel", "dense"],
+        ] {
             let model =
                 |threads| train(&place, features, "run.late", &[more, &["--threads", threads]].concat());
             let one = model("1");

@@ -109,7 +109,8 @@ fn agrees(name: &str, isa: Isa, form: KernelForm) {
     let mut workspace = Workspace::default();
     for (step, want) in golden.f64s("losses").into_iter().enumerate() {
         let batch = &batches[step % batches.len()];
-        let error = network.reconstruction_error(&mut workspace, batch, isa, options.loss).unwrap().mean();
+        let error =
+            network.reconstruction_error(&mut workspace, batch, isa, form, options.loss).unwrap().mean();
         let loss = network.train_step(&mut workspace, batch, &options).unwrap().mean();
         assert!((loss - want).abs() <= TOLERANCE * want, "{name} {isa} step {step}: {loss}, PyTorch {want}");
         assert!((error - loss).abs() <= 1e-6 * loss, "{name}: validation computes {error}, training {loss}");
@@ -134,7 +135,10 @@ fn bf16_follows(name: &str, isa: Isa, form: KernelForm) {
     for (step, want) in golden.f64s("losses").into_iter().enumerate() {
         let batch = &batches[step % batches.len()];
         let loss = network.train_step(&mut workspace, batch, &options).unwrap().mean();
-        assert!((loss - want).abs() <= 0.01 * want, "{name} {isa} {form:?} step {step}: {loss}, PyTorch {want}");
+        assert!(
+            (loss - want).abs() <= 0.01 * want,
+            "{name} {isa} {form:?} step {step}: {loss}, PyTorch {want}"
+        );
     }
 }
 

@@ -106,7 +106,13 @@ fn check(x: &[Vec<f64>], batch: &Minibatch, hidden: &[usize], kind: LossKind) {
     }
     let mut parameters: Vec<Vec<f64>> =
         network.tensors().map(|tensor| tensor.value.iter().map(|&v| f64::from(v)).collect()).collect();
-    let options = StepOptions { isa: Isa::detect(), form: KernelForm::Auto, loss: kind, learning_rate: 1e-3, dropout: None };
+    let options = StepOptions {
+        isa: Isa::detect(),
+        form: KernelForm::Auto,
+        loss: kind,
+        learning_rate: 1e-3,
+        dropout: None,
+    };
     network.train_step(&mut Workspace::default(), batch, &options).unwrap();
     let names: Vec<String> = network.architecture.value_names().collect();
     let moments: Vec<Vec<f64>> = network

@@ -265,8 +265,8 @@ pub(super) unsafe fn decoder_step<S: Rows, V: Lanes, const N: usize>(
                 let this = Sample::<S> { d, dd, w, row_words, k, bias, grad_scale, loss, add };
                 total += cursors.sample::<S, V, N>(&this, sample, by_sample.row(sample).0, slopes);
             }
-            for feature in 0..n_features {
-                let entries = done[feature]..cursors.next[feature];
+            for (feature, (&from, &to)) in done.iter().zip(&cursors.next).enumerate().take(n_features) {
+                let entries = from..to;
                 let carry = Carry {
                     row: carried.as_mut_ptr().wrapping_add(feature * k),
                     is_first: start == 0,

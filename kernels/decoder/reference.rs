@@ -46,10 +46,10 @@ pub(super) fn decoder_step<S: Rows>(
                 }
             }
         }
-        for unit in 0..k {
+        for (unit, &dw) in dw.iter().enumerate().take(k) {
             let rows =
                 [&mut weights.w[row.clone()], &mut weights.m[row.clone()], &mut weights.v[row.clone()]];
-            S::update_f64(adam, rows, unit, dw[unit], rounding);
+            S::update_f64(adam, rows, unit, dw, rounding);
         }
         adam.update_f64(&mut bias[feature], &mut bias_m[feature], &mut bias_v[feature], db);
     }

@@ -11,7 +11,8 @@ impl<S: Stored> Layer<S> {
         // Outputs of both signs and about 1.
         let bound = (3.0 / k as f32).sqrt();
         let ranges = [(-bound, bound), (-1.0, 1.0), (0.01, 1.0)];
-        let rows = ranges.map(|(low, high)| Unaligned::new(&S::stored(&rng.vec(n_features * k, low, high), k)));
+        let rows =
+            ranges.map(|(low, high)| Unaligned::new(&S::stored(&rng.vec(n_features * k, low, high), k)));
         let ranges = [(-1.0, 1.0), (-1.0, 1.0), (0.01, 1.0)];
         Self(rows, ranges.map(|(low, high)| Unaligned::new(&rng.vec(n_features, low, high))))
     }
@@ -122,7 +123,10 @@ fn agree<S: Kernels + Stored>() {
                     let (want_loss, want_dd, want) = problem.step(Isa::Reference, add);
                     let (loss, dd, layer) = problem.step(isa, add);
                     let what = format!("{name} {n_samples}×{n_features} k {k} add {add}");
-                    assert!((loss - want_loss).abs() <= 1e-5 * want_loss, "{what}: loss {loss}, want {want_loss}");
+                    assert!(
+                        (loss - want_loss).abs() <= 1e-5 * want_loss,
+                        "{what}: loss {loss}, want {want_loss}"
+                    );
                     let terms = k + n_samples + n_features + 16;
                     assert_close(&format!("{what} dd"), &dd, &want_dd, 1e-6, terms);
                     layer.assert_close(&what, &want, k, terms);

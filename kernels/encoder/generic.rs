@@ -72,8 +72,7 @@ pub(super) unsafe fn encoder_step<S: Rows, V: Lanes, const N: usize>(
             let (samples, values) = xt.row(feature);
             let rows = rows.map(|row| row.add(feature * row_words));
             let rounding = Rounding::of_row(adam, layer.first + feature);
-            let mut feature =
-                Feature::<S, V> { rows, samples, values, dh, row_words, adam: lanes, rounding };
+            let mut feature = Feature::<S, V> { rows, samples, values, dh, row_words, adam: lanes, rounding };
             over_row::<V, N>(k, &mut feature);
         }
     }

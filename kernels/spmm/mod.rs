@@ -25,14 +25,7 @@ kernels_by_storage! {
 ///
 /// # Panics
 /// If a length is not the one stated, `k` is 0, or this CPU lacks `isa`.
-pub fn spmm<S: Kernels>(
-    isa: Isa,
-    out: &mut [f32],
-    x: CsrView<'_>,
-    w: &[S::Word],
-    k: usize,
-    add: bool,
-) {
+pub fn spmm<S: Kernels>(isa: Isa, out: &mut [f32], x: CsrView<'_>, w: &[S::Word], k: usize, add: bool) {
     assert!(k > 0, "k is 0");
     assert_eq!(out.len(), size(x.n_rows(), k), "out is not n_rows × k");
     assert_eq!(w.len(), size(x.n_cols(), S::row_words(k)), "w is not n_cols × k");

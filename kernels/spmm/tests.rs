@@ -16,7 +16,9 @@ fn agree<S: Kernels + Stored>() {
                 let rng = &mut Rng::new((n_samples * 1000 + k) as u64);
                 let x = OwnedCsr::random(n_samples, n_features, density, Spread::Even, rng);
                 let w = Unaligned::new(&S::stored(&rng.vec(n_features * k, -1.0, 1.0), k));
-                for (start, add) in [(rng.vec(n_samples * k, -1.0, 1.0), true), (vec![f32::NAN; n_samples * k], false)] {
+                for (start, add) in
+                    [(rng.vec(n_samples * k, -1.0, 1.0), true), (vec![f32::NAN; n_samples * k], false)]
+                {
                     let mut want = start.clone();
                     spmm::<S>(Isa::Reference, &mut want, x.view(), &w, k, add);
                     let mut got = Unaligned::new(&start);

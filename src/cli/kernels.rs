@@ -191,7 +191,8 @@ fn time_forms<S: Precision>(
             Operation::EncoderStep => (Phase::EncoderStep, 1.0, 6.0),
         };
         // The first step warms caches and pages up.
-        let seconds = steps[1..].iter().map(|profile| profile.of(phase).as_secs_f64()).fold(f64::MAX, f64::min);
+        let seconds =
+            steps[1..].iter().map(|profile| profile.of(phase).as_secs_f64()).fold(f64::MAX, f64::min);
         let (flops, bytes) = (products * flops_of_product, passes * parameter_bytes);
         let at_peak = (flops / peak_gflops).max(bytes / peaks.gbytes_per_s) / 1e9;
         let chosen = is_dense::<S>(isa, KernelForm::Auto, operation, n_samples, density);

@@ -26,7 +26,9 @@ pub(super) fn run(args: &TrainArgs, common: &Common) -> anyhow::Result<()> {
     let reporter = Reporter::new(common);
     let out = args.out.clone().unwrap_or_else(|| default_out(&args.input.path));
     if args.impute.is_none() && !args.output.is_empty() {
-        return Err(unused("--policy, --output-scale, --products, --dtype and --genes", "--impute OUT.h5ad").into());
+        return Err(
+            unused("--policy, --output-scale, --products, --dtype and --genes", "--impute OUT.h5ad").into()
+        );
     }
     parallel::with_threads(common.threads, || train_and_impute(args, common, &config, isa, &out, &reporter))?
 }

@@ -5,6 +5,7 @@ use std::ops::Range;
 use late_fast_kernels::Isa;
 
 use super::value::Finish;
+use crate::config::KernelForm;
 use crate::error::Result;
 use crate::matrix::Major;
 use crate::minibatch::{Builder, Minibatch, Purpose};
@@ -77,7 +78,7 @@ pub(super) fn run(request: &Request<'_>, sink: &mut dyn Sink) -> Result<()> {
     let layer = OutputLayer::new(network, request.isa, request.products)?;
     for range in tiles(samples.len(), request.batch_size) {
         builder.build(&samples[range.clone()], Purpose::Impute, &mut batch)?;
-        network.encode(&mut workspace, &batch, request.isa, None)?;
+        network.encode(&mut workspace, &batch, request.isa, KernelForm::Auto, None)?;
         let mut code = network.latent(&workspace, range.len()).to_vec();
         let observed: Vec<bool> = batch.samples.iter().map(|&row| request.observed[row as usize]).collect();
         for (row, observed) in code.chunks_exact_mut(network.architecture.n_latent()).zip(&observed) {

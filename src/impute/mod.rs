@@ -38,7 +38,7 @@ pub struct ImputeOptions {
 /// Precision of the factors of the output's product; sums are 32-bit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum OutputProducts {
-    /// bf16 where the CPU has AMX and 16 bits are in use anyway: in training or for the output; else f32
+    /// bf16 if the model was trained with --param-dtype bf16 and the CPU has AMX, else f32
     #[default]
     Auto,
     /// 32-bit
@@ -54,14 +54,13 @@ impl ImputeOptions {
     /// When 16-bit factors are asked for and the CPU has no AMX.
     pub fn products_for(&self, model: &ModelFile) -> Result<Products> {
         let trained_so = model.info.config.param_dtype == ParamDtype::Bf16;
-        let rounded = trained_so || self.dtype == OutputDtype::F16;
         match self.products {
             OutputProducts::Bf16 if self.isa != Isa::Amx => Err(Error::Usage {
                 problem: format!("--products bf16 needs AMX, and {} kernels are used", self.isa),
                 remedy: "leave --products out: 32-bit products are the fastest here".into(),
             }),
             OutputProducts::Bf16 => Ok(Products::Bf16),
-            OutputProducts::Auto if rounded && self.isa == Isa::Amx => Ok(Products::Bf16),
+            OutputProducts::Auto if trained_so && self.isa == Isa::Amx => Ok(Products::Bf16),
             OutputProducts::Auto | OutputProducts::F32 => Ok(Products::F32),
         }
     }

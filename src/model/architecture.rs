@@ -60,8 +60,7 @@ impl Architecture {
 
     /// Names of the parameter arrays, layer by layer, as in model files.
     pub fn value_names(&self) -> impl Iterator<Item = String> {
-        (0..=self.n_hidden())
-            .flat_map(|k| [format!("layers.{k}.weight"), format!("layers.{k}.bias")])
+        (0..=self.n_hidden()).flat_map(|k| [format!("layers.{k}.weight"), format!("layers.{k}.bias")])
     }
 
     /// Their shapes: `n_in x n_out` and `n_out`; the last layer's weight is `n_out x n_in`.
@@ -91,8 +90,9 @@ mod tests {
 
     #[test]
     fn three_five_and_seven_layers() {
-        let widths =
-            |hidden: &[usize]| Architecture { n_features: 9, hidden: hidden.to_vec() }.hidden_widths().collect::<Vec<_>>();
+        let widths = |hidden: &[usize]| {
+            Architecture { n_features: 9, hidden: hidden.to_vec() }.hidden_widths().collect::<Vec<_>>()
+        };
         assert_eq!(widths(&[4]), [4]);
         assert_eq!(widths(&[800, 400]), [800, 400, 800]);
         assert_eq!(widths(&[5, 4, 3]), [5, 4, 3, 4, 5]);

@@ -202,7 +202,9 @@ pub(super) fn encoder_step<S: Precision>(
         rest = others;
         let Scratch { y: dense, dw, .. } = Scratch::new(scratch, n_samples, width, k);
         dense.fill(0.0);
-        for_each_entry(xt.rows(features), |sample, feature, value| dense[feature * n_samples + sample] = value);
+        for_each_entry(xt.rows(features), |sample, feature, value| {
+            dense[feature * n_samples + sample] = value
+        });
         let (x, dh) = (DenseView::new(dense, width, n_samples), DenseView::new(dh, n_samples, k));
         gemm(isa, DenseViewMut::new(dw, width, k), x, dh, 0.0);
         adam_rows(isa, weights, dw, k, adam);

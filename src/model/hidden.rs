@@ -24,7 +24,8 @@ const WEIGHT_TILE: usize = 100;
 /// Words of scratch memory of the products.
 pub(super) fn scratch_words<S: Precision>(isa: Isa, architecture: &Architecture, n_samples: usize) -> usize {
     let products = S::products(isa);
-    let pairs = (1..architecture.n_hidden()).map(|k| (architecture.hidden_width(k - 1), architecture.hidden_width(k)));
+    let pairs = (1..architecture.n_hidden())
+        .map(|k| (architecture.hidden_width(k - 1), architecture.hidden_width(k)));
     let of_pair = |(n_in, n_out): (usize, usize)| {
         let by_sample = products.scratch_words(SAMPLE_TILE, n_out, n_in).max(products.scratch_words(
             SAMPLE_TILE,
@@ -60,8 +61,9 @@ pub(super) fn forward<S: Precision>(
         });
         let (before, rest) = activations.split_at_mut(k);
         let bias = k.checked_sub(1).map_or(encoder_bias, |k| &layers[k].bias.value);
+        // The first activation is no product.
         let n_in = k.checked_sub(1).map_or(0, |k| architecture.hidden_width(k));
-        let words = products.scratch_words(SAMPLE_TILE, width, n_in);
+        let words = if k == 0 { 0 } else { products.scratch_words(SAMPLE_TILE, width, n_in) };
         let out = TaskRows::new(&mut rest[0][..n_samples * width], width, &tile_row);
         let scratch = TaskRows::new(&mut scratch[..n_tiles * words], words, &|tile| tile);
         parallel::each(0..n_tiles, (out, scratch), &|tile, (out, scratch)| {
@@ -73,7 +75,13 @@ pub(super) fn forward<S: Precision>(
                     let input = &input[first * n_in..(first + n_rows) * n_in];
                     let weight = DenseView::new(&layers[k].weight.value, n_in, width);
                     let input = DenseView::new(input, n_rows, n_in);
-                    products.multiply(isa, DenseViewMut::new(out, n_rows, width), input, weight, scratch.rows);
+                    products.multiply(
+                        isa,
+                        DenseViewMut::new(out, n_rows, width),
+                        input,
+                        weight,
+                        scratch.rows,
+                    );
                 }
             }
             bias_relu_dropout(isa, out, bias, keep, keys.map(|keys| &keys[first..first + n_rows]));
@@ -107,8 +115,9 @@ pub(super) fn backward<S: Precision>(
     for k in (0..activations.len()).rev() {
         let width = architecture.hidden_width(k);
         let (rest, after) = gradients.split_at_mut(k + 1);
+        // Nor is the last one's gradient.
         let n_out = if after.is_empty() { 0 } else { architecture.hidden_width(k + 1) };
-        let words = products.scratch_words(SAMPLE_TILE, width, n_out);
+        let words = if n_out == 0 { 0 } else { products.scratch_words(SAMPLE_TILE, width, n_out) };
         let out = TaskRows::new(&mut rest[k][..n_samples * width], width, &tile_row);
         let scratch = TaskRows::new(&mut scratch[..n_tiles * words], words, &|tile| tile);
         parallel::each(0..n_tiles, (out, scratch), &|tile, (out, scratch)| {
@@ -136,7 +145,8 @@ pub(super) fn update<S: Precision>(
     architecture: &Architecture,
     batch: &Minibatch,
 ) {
-    let Workspace { activations, gradients, weight_gradients, bias_gradients, products: scratch, .. } = workspace;
+    let Workspace { activations, gradients, weight_gradients, bias_gradients, products: scratch, .. } =
+        workspace;
     let products = S::products(pass.isa);
     let n_samples = batch.n_samples();
     let mut bias_gradients = bias_gradients.iter_mut();
@@ -153,7 +163,17 @@ pub(super) fn update<S: Precision>(
         let (x, dy) = (&activations[k][..n_samples * n_in], dy_of(k + 1));
         parallel::both(
             || update_bias(bias, dy),
-            || update_weights(pass, products, scratch, weight, &mut dw[..n_in * n_out], (x, n_in), (dy, n_out)),
+            || {
+                update_weights(
+                    pass,
+                    products,
+                    scratch,
+                    weight,
+                    &mut dw[..n_in * n_out],
+                    (x, n_in),
+                    (dy, n_out),
+                )
+            },
         );
     }
 }

@@ -74,9 +74,8 @@ impl Network {
     pub fn zeros(architecture: Architecture) -> Result<Self> {
         let (n, k) = (architecture.n_features, architecture.wide());
         let pairs = architecture.hidden_widths().zip(architecture.hidden_widths().skip(1));
-        let layer = |n_weights, n_out| {
-            Ok(Layer { weight: Tensor::zeros(n_weights)?, bias: Tensor::zeros(n_out)? })
-        };
+        let layer =
+            |n_weights, n_out| Ok(Layer { weight: Tensor::zeros(n_weights)?, bias: Tensor::zeros(n_out)? });
         let hidden = pairs.map(|(n_in, n_out)| layer(n_in * n_out, n_out)).collect::<Result<_>>()?;
         Ok(Self { encoder: layer(n * k, k)?, hidden, decoder: layer(n * k, n)?, architecture, steps: 0 })
     }
@@ -132,8 +131,7 @@ impl<S: Precision> Network<S> {
         let wide = |layer: Layer<S>| -> Result<Layer> {
             let Layer { weight: Tensor { value, m, v }, bias } = layer;
             drop((m, v));
-            let weight =
-                Tensor { value: S::into_f32(value, k)?, m: Buffer::default(), v: Buffer::default() };
+            let weight = Tensor { value: S::into_f32(value, k)?, m: Buffer::default(), v: Buffer::default() };
             Ok(Layer { weight, bias })
         };
         let Self { architecture, encoder, hidden, decoder, steps } = self;
@@ -170,7 +168,8 @@ impl<S: Precision> Network<S> {
 
     /// Everything but the wide weights.
     fn narrow_mut(&mut self) -> impl Iterator<Item = &mut Buffer> {
-        let hidden = self.hidden.iter_mut().flat_map(|layer| [&mut layer.weight.value, &mut layer.bias.value]);
+        let hidden =
+            self.hidden.iter_mut().flat_map(|layer| [&mut layer.weight.value, &mut layer.bias.value]);
         [&mut self.encoder.bias.value, &mut self.decoder.bias.value].into_iter().chain(hidden)
     }
 }

@@ -185,7 +185,12 @@ impl Precision for Bf16 {
         }
     }
 
-    fn prepare_factor<'a>(isa: Isa, values: &'a [f32], n_samples: usize, scratch: &'a mut [u32]) -> Factor<'a> {
+    fn prepare_factor<'a>(
+        isa: Isa,
+        values: &'a [f32],
+        n_samples: usize,
+        scratch: &'a mut [u32],
+    ) -> Factor<'a> {
         if Self::dense_products(isa) == DenseProducts::Blas {
             return Factor { values, panels: None };
         }

@@ -130,7 +130,7 @@ impl<S: Precision> Network<S> {
         if batch.targets.nnz() == 0 {
             return Ok(StepResult::default());
         }
-        self.encode_in_form(workspace, batch, options.isa, options.form, options.dropout)?;
+        self.encode(workspace, batch, options.isa, options.form, options.dropout)?;
         self.steps += 1;
         let pass = Pass {
             isa: options.isa,
@@ -165,8 +165,9 @@ impl<S: Precision> Network<S> {
         workspace: &mut Workspace<S>,
         batch: &Minibatch,
         isa: Isa,
+        form: KernelForm,
     ) -> Result<StepResult> {
-        self.encode(workspace, batch, isa, None)?;
+        self.encode(workspace, batch, isa, form, None)?;
         let (d, k) = (self.last_hidden(workspace, batch.n_samples()), self.architecture.wide());
         let sum = decoder::masked_error(isa, &self.decoder, batch, d, k, Minibatch::held_out_of);
         Ok(StepResult { sum, count: batch.held_out.nnz() as f64 })
@@ -181,9 +182,10 @@ impl<S: Precision> Network<S> {
         workspace: &mut Workspace<S>,
         batch: &Minibatch,
         isa: Isa,
+        form: KernelForm,
         loss: LossKind,
     ) -> Result<StepResult> {
-        self.encode(workspace, batch, isa, None)?;
+        self.encode(workspace, batch, isa, form, None)?;
         let (d, k) = (self.last_hidden(workspace, batch.n_samples()), self.architecture.wide());
         let sum = match loss {
             LossKind::MaskedMse { .. } => {
@@ -199,16 +201,6 @@ impl<S: Precision> Network<S> {
     /// # Errors
     /// When the workspace cannot grow.
     pub fn encode(
-        &self,
-        workspace: &mut Workspace<S>,
-        batch: &Minibatch,
-        isa: Isa,
-        dropout: Option<HiddenDropout>,
-    ) -> Result<()> {
-        self.encode_in_form(workspace, batch, isa, KernelForm::Auto, dropout)
-    }
-
-    fn encode_in_form(
         &self,
         workspace: &mut Workspace<S>,
         batch: &Minibatch,

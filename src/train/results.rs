@@ -69,7 +69,8 @@ impl Results<'_> {
     /// # Errors
     /// When the directory cannot be written, or holds a model and `force` is off.
     pub fn write(&self, dir: &Path, trained: Trained, force: bool) -> Result<Finished> {
-        let Trained { network, history, best_epoch, best_validation_loss, stopped_early, failure, .. } = trained;
+        let Trained { network, history, best_epoch, best_validation_loss, stopped_early, failure, .. } =
+            trained;
         let features = match self.config.samples {
             Major::Cells => Features::of_axis(self.genes, &self.split.features),
             Major::Genes => Features::of_axis(self.cells, &self.split.features),

@@ -217,13 +217,14 @@ impl<S: Precision> Run<'_, S> {
         let plan = batches_in_order(&self.split.validation, self.config.batch_size);
         let loss = self.loss_kind();
         let (network, workspace, isa) = (&self.network, &mut self.workspace, self.isa);
+        let form = self.config.kernel;
         let by_entries = self.split.holdout.is_some();
         let mut total = StepResult::default();
         self.loader.for_each(&plan, Purpose::Validate, |batch: &Minibatch| {
             total.add(if by_entries {
-                network.held_out_error(workspace, batch, isa)?
+                network.held_out_error(workspace, batch, isa, form)?
             } else {
-                network.reconstruction_error(workspace, batch, isa, loss)?
+                network.reconstruction_error(workspace, batch, isa, form, loss)?
             });
             Ok(())
         })?;
