@@ -2,8 +2,8 @@
 
 use crate::error::{Error, Result};
 
-/// Code, BLAS buffers, HDF5's and the allocator's own.
-const BASE_BYTES: u64 = 96 << 20;
+/// Code, BLAS buffers (which dense products of large minibatches fill), HDF5's and the allocator's own.
+const BASE_BYTES: u64 = 128 << 20;
 /// A name with its counts and the maps that find it again, measured generously.
 const BYTES_PER_NAME: u64 = 160;
 /// Reading and transposing hold about this much for each entry of a block, and at most that.

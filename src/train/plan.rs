@@ -48,7 +48,7 @@ impl Plan {
             ParamDtype::Bf16 => architecture.value_bytes::<Bf16>(),
         };
         let batch = config.batch_size.min(n_samples.max(1));
-        let nnz_per_batch = summary.tally.nnz.div_ceil(summary.row_nnz.len().max(1) as u64) * batch as u64;
+        let nnz_per_batch = entries_of_largest_batch(&summary.row_nnz, batch);
         Self {
             n_parameters,
             n_samples: n_samples as u64,
@@ -87,5 +87,35 @@ impl Plan {
                 config.batch_size,
             )
         })
+    }
+}
+
+/// About the entries of the largest minibatch: those of an average one and three standard deviations. Rows without
+/// an entry are no samples.
+fn entries_of_largest_batch(row_nnz: &[u64], batch_size: usize) -> u64 {
+    let (mut n, mut sum, mut squares) = (0.0, 0.0, 0.0);
+    for &nnz in row_nnz.iter().filter(|&&nnz| nnz > 0) {
+        let nnz = nnz as f64;
+        (n, sum, squares) = (n + 1.0, sum + nnz, squares + nnz * nnz);
+    }
+    let n = f64::max(n, 1.0);
+    let (mean, batch_size) = (sum / n, batch_size as f64);
+    let deviation = (squares / n - mean * mean).max(0.0).sqrt();
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number of entries")]
+    {
+        (batch_size * mean + 3.0 * batch_size.sqrt() * deviation).ceil().min(sum) as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::entries_of_largest_batch;
+
+    #[test]
+    fn skewed_samples_make_room_for_larger_batches() {
+        assert_eq!(entries_of_largest_batch(&[10, 10, 0, 10, 10], 2), 20);
+        assert_eq!(entries_of_largest_batch(&[1, 1, 1, 97], 4), 100);
+        assert!(entries_of_largest_batch(&[vec![1; 900], vec![100; 100]].concat(), 100) > 1090 + 800);
+        assert_eq!(entries_of_largest_batch(&[], 4), 0);
     }
 }
