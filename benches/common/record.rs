@@ -1,5 +1,7 @@
 //! Times rows through criterion, and keeps what criterion does not: single iterations, flops and bytes, as a table
 //! and, with `LATE_FAST_BENCH_CSV=path`, as CSV.
+//!
+//! `LATE_FAST_BENCH_PATIENCE=seconds` repeats samples during which other processes ran, for so long in all.
 
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -14,6 +16,7 @@ pub const SAMPLE_SIZE: usize = 10;
 /// Rows that others of the same bench, shape and threads are compared with.
 const DENSE: &str = "dense_openblas";
 const CSV_VARIABLE: &str = "LATE_FAST_BENCH_CSV";
+const PATIENCE_VARIABLE: &str = "LATE_FAST_BENCH_PATIENCE";
 const CSV_HEADER: &str =
     "date,cpu model,isa,threads,bench,row,shape,median_ms,min_ms,nnz_per_s,gflops,gbytes_per_s";
 
@@ -62,8 +65,22 @@ struct Record {
 }
 
 /// All rows of a run.
-#[derive(Default)]
-pub struct Report(Vec<Record>);
+pub struct Report {
+    records: Vec<Record>,
+    /// Time left for repeating what was disturbed.
+    patience: Duration,
+    /// Samples kept, and those among them that were disturbed.
+    samples: usize,
+    disturbed: usize,
+}
+
+impl Default for Report {
+    fn default() -> Self {
+        let seconds = std::env::var(PATIENCE_VARIABLE).ok().and_then(|seconds| seconds.parse().ok());
+        let patience = Duration::from_secs(seconds.unwrap_or(0));
+        Self { records: Vec::new(), patience, samples: 0, disturbed: 0 }
+    }
+}
 
 /// Few and short samples: there are many rows.
 pub fn criterion() -> Criterion {
@@ -93,7 +110,9 @@ impl Report {
         let name = format!("{}/{}", row.name, row.threads);
         group.bench_function(BenchmarkId::new(name, &row.shape), |b| {
             b.iter_custom(|n| {
-                let iterations = iterate(n);
+                let (iterations, disturbed) = undisturbed(&mut self.patience, || iterate(n));
+                self.samples += 1;
+                self.disturbed += usize::from(disturbed);
                 let time = iterations.iter().map(|iteration| iteration.time).sum();
                 calls.push(iterations);
                 time
@@ -110,12 +129,12 @@ impl Report {
         let mut times: Vec<f64> = times.map(|time| time.as_secs_f64()).collect();
         times.sort_by(f64::total_cmp);
         if let Some(&min) = times.first() {
-            self.0.push(Record { row, median: times[times.len() / 2], min });
+            self.records.push(Record { row, median: times[times.len() / 2], min });
         }
     }
 
     fn find(&self, bench: &str, name: &str, shape: &str, threads: usize) -> Option<&Record> {
-        self.0.iter().find(|record| {
+        self.records.iter().find(|record| {
             let Row { bench: b, name: n, shape: s, threads: t, .. } = &record.row;
             (*b, n.as_str(), s.as_str(), *t) == (bench, name, shape, threads)
         })
@@ -139,7 +158,7 @@ impl Report {
             "\n{:<28} {:<24} {:>2} {:<36} {:>10} {:>10} {:>9} {:>9} {:>9} {:>8}",
             "bench", "shape", "t", "row", "median ms", "min ms", "x dense", "M nnz/s", "GFLOP/s", "GB/s"
         );
-        for Record { row, median, min } in &self.0 {
+        for Record { row, median, min } in &self.records {
             let dense = self.find(row.bench, DENSE, &row.shape, row.threads);
             let dense = dense.map_or(String::new(), |dense| format!("{:.2}", dense.median / median));
             let [nnz, gflops, gbytes] = rates(row.cost, *median);
@@ -153,6 +172,7 @@ impl Report {
                 nnz / 1e6,
             );
         }
+        println!("other processes ran during {} of {} samples", self.disturbed, self.samples);
         if let (Some(path), false) = (std::env::var_os(CSV_VARIABLE), super::is_test()) {
             let mut file = OpenOptions::new().create(true).append(true).open(path).unwrap();
             let is_new = file.metadata().unwrap().len() == 0;
@@ -163,7 +183,7 @@ impl Report {
     fn csv(&self, header: bool) -> String {
         let (date, cpu) = (date(), cpu_model());
         let mut out = if header { format!("{CSV_HEADER}\n") } else { String::new() };
-        for Record { row: Row { bench, name, shape, isa, threads, cost }, median, min } in &self.0 {
+        for Record { row: Row { bench, name, shape, isa, threads, cost }, median, min } in &self.records {
             let [nnz, gflops, gbytes] = rates(*cost, *median);
             let (median, min) = (1e3 * median, 1e3 * min);
             out += &format!(
@@ -172,6 +192,42 @@ impl Report {
         }
         out
     }
+}
+
+/// Runs `work` again while other processes ran beside it and there is patience; says whether they still did.
+fn undisturbed<T>(patience: &mut Duration, mut work: impl FnMut() -> T) -> (T, bool) {
+    loop {
+        let (start, before) = (Instant::now(), others_ticks());
+        let result = work();
+        let others = others_ticks().saturating_sub(before);
+        // Ticks of 10 ms: two are within the error of reading, a twentieth of a CPU is nothing.
+        let disturbed = others > 2 + start.elapsed().as_millis() as u64 / 200;
+        if !disturbed || patience.is_zero() {
+            return (result, disturbed);
+        }
+        loop {
+            let before = others_ticks();
+            std::thread::sleep(Duration::from_millis(500));
+            if others_ticks() <= before + 2 || start.elapsed() > *patience {
+                break;
+            }
+        }
+        *patience = patience.saturating_sub(start.elapsed());
+    }
+}
+
+/// Time of all CPUs that other processes spent, in ticks; 0 where the system does not say.
+fn others_ticks() -> u64 {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let sum = |fields: &mut dyn Iterator<Item = &str>| {
+        fields.filter_map(|field| field.parse::<u64>().ok()).sum::<u64>()
+    };
+    let (all, own) = (read("/proc/stat"), read("/proc/self/stat"));
+    // User, nice, system; user and system time follow eleven fields after the name.
+    let all = sum(&mut all.split_whitespace().skip(1).take(3));
+    let own =
+        own.rsplit_once(')').map_or(0, |(_, fields)| sum(&mut fields.split_whitespace().skip(11).take(2)));
+    all.saturating_sub(own)
 }
 
 /// Entries, 1e9 operations and 1e9 bytes per second.
