@@ -1,319 +1,438 @@
-//! Every kernel on every instruction set, on one thread, beside dense OpenBLAS; results are checked before they
-//! are timed. Throughput is stored entries per second (values per second for the dense rows of `elementwise`).
+//! Every kernel on every instruction set and storage, on one thread, beside dense OpenBLAS; results are checked
+//! before they are timed.
 //!
-//! `cargo bench --bench kernels -- 'decoder_step/256x20000'` picks some; `LATE_FAST_BENCH=all` adds the large
+//! `cargo bench --bench kernels -- 'decoder_step.*256x20000'` picks some; `LATE_FAST_BENCH=all` adds the large
 //! minibatches and the slow rows (reference and portable kernels beyond the smallest shape).
 
-use std::hint::black_box;
-use std::time::Duration;
+#![allow(clippy::unwrap_used, reason = "a bench fails by panicking")]
 
-use criterion::measurement::WallTime;
-use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use late_fast_kernels::decoder::{EntryLoss, WideLayerMut, decoder_step};
+mod common;
+
+use std::hint::black_box;
+use std::ops::Range;
+
+use common::dense::{self, DenseBatch, Scratch};
+use common::record::{Cost, Report, Row};
+use common::{all, is_test};
+use criterion::{Criterion, criterion_group, criterion_main};
+use late_fast::minibatch::Minibatch;
+use late_fast::model::{Buffer, Precision};
+use late_fast_kernels::adam::{RowKernels, adam_rows};
+use late_fast_kernels::decoder::{self, Batch, EntryLoss, decoder_step, scratch_len};
 use late_fast_kernels::dropout::{DROP_UNITS_KERNELS, drop_units, row_key};
-use late_fast_kernels::encoder::{WideWeightsMut, encoder_step};
-use late_fast_kernels::gemm::{blas_single_thread, gemm};
-use late_fast_kernels::testing::{Aligned, OwnedCsr, Rng, Spread, assert_close, runnable};
+use late_fast_kernels::encoder::encoder_step;
+use late_fast_kernels::gemm::blas_single_thread;
+use late_fast_kernels::testing::{Aligned, OwnedCsr, Rng, Spread, Stored, assert_close, runnable};
 use late_fast_kernels::{
-    Adam, DenseView, DenseViewMut, Isa, activation, adam, decoder, encoder, flush_denormals, sddmm, spmm,
+    Adam, Bf16, F32, Isa, WideLayerMut, WideWeightsMut, activation, adam, encoder, flush_denormals, sddmm,
+    spmm,
 };
 
-/// Hidden units.
-const K: usize = 800;
-/// Features per block of the forward product.
-const BLOCK: usize = 128;
+/// Hidden units; a width with a tail for tests.
+const HIDDEN: usize = 800;
+const TEST_HIDDEN: usize = 72;
 
 /// Samples, features, density.
-const SMALL: (usize, usize, f64) = (256, 949, 0.10);
-const SHAPES: [(usize, usize, f64); 3] = [SMALL, (256, 20_000, 0.05), (256, 30_000, 0.03)];
-const LARGE_SHAPES: [(usize, usize, f64); 3] =
-    [(1024, 949, 0.10), (1024, 20_000, 0.05), (1024, 30_000, 0.03)];
+type Shape = (usize, usize, f64);
+const TEST: Shape = (37, 300, 0.10);
+const SMALL: Shape = (256, 949, 0.10);
+const SHAPES: [Shape; 3] = [SMALL, (256, 20_000, 0.05), (256, 30_000, 0.03)];
+const LARGE_SHAPES: [Shape; 3] = [(1024, 949, 0.10), (1024, 20_000, 0.05), (1024, 30_000, 0.03)];
 
-fn all() -> bool {
-    std::env::var("LATE_FAST_BENCH").is_ok_and(|value| value == "all")
-}
+/// Features that are compared with the slow reference.
+const HEAD: usize = 64;
 
-/// A minibatch with skewed features, and a layer.
+/// A storage that a bench can fill.
+trait Benched: Precision + Stored {}
+impl<S: Precision + Stored> Benched for S {}
+
+/// A minibatch with skewed features, and the parameters of a layer.
 struct Inputs {
-    name: String,
+    shape: String,
+    /// Whether slow rows are worth their time.
     small: bool,
-    x: OwnedCsr,
-    xt: OwnedCsr,
-    blocks: Vec<OwnedCsr>,
+    k: usize,
+    batch: Minibatch,
+    /// The first features only, for the reference.
+    head: Minibatch,
+    dense: DenseBatch,
     d: Aligned,
-    w: Aligned,
-    m: Aligned,
-    v: Aligned,
+    /// Weights and moments.
+    rows: [Vec<f32>; 3],
     bias: Vec<f32>,
     adam: Adam,
 }
 
 impl Inputs {
-    fn new((n_samples, n_features, density): (usize, usize, f64)) -> Self {
+    fn new((n_samples, n_features, density): Shape) -> Self {
         let rng = &mut Rng::new(1);
+        let k = if is_test() { TEST_HIDDEN } else { HIDDEN };
         let x = OwnedCsr::random(n_samples, n_features, density, Spread::Skewed, rng);
+        let head = x.filter(|_, feature, _| feature < HEAD);
+        let batch = Minibatch::from_rows(n_features, &x.indptr, &x.indices, &x.data);
+        let ranges = [(-0.05, 0.05), (-0.01, 0.01), (1e-4, 1e-2)];
         Self {
-            name: format!("{n_samples}x{n_features}@{density}"),
-            small: (n_samples, n_features, density) == SMALL,
-            xt: x.transpose(),
-            blocks: x.column_blocks(BLOCK),
-            d: Aligned::new(&rng.vec(n_samples * K, -1.0, 1.0)),
-            w: Aligned::new(&rng.vec(n_features * K, -0.05, 0.05)),
-            m: Aligned::new(&rng.vec(n_features * K, -0.01, 0.01)),
-            v: Aligned::new(&rng.vec(n_features * K, 1e-4, 1e-2)),
+            shape: format!("{n_samples}x{n_features}@{density}"),
+            small: n_features < 1000 && n_samples <= 256,
+            k,
+            dense: DenseBatch::new(&batch, 1),
+            batch,
+            head: Minibatch::from_rows(HEAD, &head.indptr, &head.indices, &head.data),
+            d: Aligned::new(&rng.vec(n_samples * k, -1.0, 1.0)),
+            rows: ranges.map(|(low, high)| rng.vec(n_features * k, low, high)),
             bias: rng.vec(n_features, 0.2, 0.8),
             adam: Adam::at_step(1e-4, 0.9, 0.999, 1e-8, 10),
-            x,
         }
     }
 
     fn hidden(&self) -> Aligned {
-        Aligned::new(&vec![0.0; self.d.len()])
+        Aligned::new(&vec![f32::NAN; self.d.len()])
+    }
+
+    fn scratch(&self) -> Scratch {
+        Scratch::new(self.batch.n_samples(), self.k)
     }
 
     /// Whether the row is worth its time in a default run.
     fn shows(&self, isa: Isa) -> bool {
-        self.small || isa >= Isa::Avx2 || (all() && isa == Isa::Portable)
+        self.small || isa >= Isa::Avx2 || (all() && isa >= Isa::Portable)
     }
 
-    /// The first features only, for checking against the slow reference.
-    fn head(&self) -> usize {
-        self.xt.n_rows.min(64)
+    fn d_as<S: Benched>(&self) -> Buffer<S::Word> {
+        stored::<S>(&self.d, self.k)
+    }
+
+    fn row(&self, bench: &'static str, isa: Isa, name: &str, cost: Cost) -> Row {
+        Row { bench, name: name.to_owned(), shape: self.shape.clone(), isa, threads: 1, cost }
+    }
+
+    /// Bytes of a matrix of `k` columns with a row a feature, or a sample, stored as `S`.
+    fn wide<S: Benched>(&self) -> usize {
+        self.batch.n_features() * S::row_words(self.k) * size_of::<S::Word>()
+    }
+
+    fn narrow(&self) -> usize {
+        self.d.len() * size_of::<f32>()
+    }
+
+    /// `flops` for every entry and hidden unit.
+    fn sparse(&self, flops: usize, bytes: usize) -> Cost {
+        let nnz = self.batch.targets.nnz();
+        Cost { nnz, flops: flops * nnz * self.k, bytes }
+    }
+
+    /// `flops` for every sample, feature and hidden unit; `dense` matrices of samples and features.
+    fn dense_cost(&self, flops: usize, dense: usize, bytes: usize) -> Cost {
+        let elements = self.batch.n_samples() * self.batch.n_features();
+        let nnz = self.batch.targets.nnz();
+        Cost { nnz, flops: flops * elements * self.k, bytes: bytes + dense * elements * size_of::<f32>() }
     }
 }
 
-fn group<'a>(c: &'a mut Criterion, op: &str, nnz: usize) -> BenchmarkGroup<'a, WallTime> {
-    let mut group = c.benchmark_group(op);
-    group.throughput(Throughput::Elements(nnz as u64));
-    group
-}
-
-fn forward(inputs: &Inputs, isa: Isa, out: &mut [f32]) {
-    for (block, w) in inputs.blocks.iter().zip(inputs.w.chunks(BLOCK * K)) {
-        spmm::spmm(isa, out, block.view(), w, K);
-    }
-}
-
-fn bench_spmm(c: &mut Criterion, inputs: &Inputs) {
-    let mut group = group(c, "spmm", inputs.x.indices.len());
-    let mut want = inputs.hidden();
-    dense_forward(inputs, &inputs.x.to_dense(), &mut want);
-    for (isa, name) in runnable(spmm::KERNELS).filter(|(isa, _)| inputs.shows(*isa)) {
-        let mut out = inputs.hidden();
-        forward(inputs, isa, &mut out);
-        assert_close(name, &out, &want, 1e-4, 2000);
-        group.bench_function(BenchmarkId::new(name, &inputs.name), |b| {
-            b.iter(|| forward(inputs, isa, black_box(&mut out)));
-        });
-    }
-    let x = inputs.x.to_dense();
-    group.bench_function(BenchmarkId::new("dense_openblas", &inputs.name), |b| {
-        b.iter(|| dense_forward(inputs, &x, black_box(&mut want)));
-    });
-}
-
-fn dense_forward(inputs: &Inputs, x: &[f32], out: &mut [f32]) {
-    let (m, n) = (inputs.x.n_rows, inputs.x.n_cols);
-    let out = DenseViewMut::new(out, m, K);
-    gemm(Isa::detect(), out, DenseView::new(x, m, n), DenseView::new(&inputs.w, n, K), 0.0);
-}
-
-fn dense_outputs(inputs: &Inputs, y: &mut [f32]) {
-    let (m, n) = (inputs.x.n_rows, inputs.x.n_cols);
-    let wt = DenseView::new(&inputs.w, n, K).transposed();
-    gemm(Isa::detect(), DenseViewMut::new(y, m, n), DenseView::new(&inputs.d, m, K), wt, 0.0);
-}
-
-fn bench_sddmm(c: &mut Criterion, inputs: &Inputs) {
-    let mut group = group(c, "sddmm", inputs.x.indices.len());
-    let mut y = vec![f32::NAN; inputs.xt.indices.len()];
-    let head = inputs.xt.view().rows(0..inputs.head());
-    let mut want = vec![f32::NAN; head.nnz()];
-    let (w, bias) = (&inputs.w[..head.n_rows() * K], &inputs.bias[..head.n_rows()]);
-    sddmm::sddmm(Isa::Reference, &mut want, head, &inputs.d, w, bias, K);
-    for (isa, name) in runnable(sddmm::KERNELS).filter(|(isa, _)| inputs.shows(*isa)) {
-        let run = |y: &mut [f32]| {
-            sddmm::sddmm(isa, y, inputs.xt.view(), &inputs.d, &inputs.w, &inputs.bias, K);
-        };
-        run(&mut y);
-        assert_close(name, &y[..want.len()], &want, 1e-6, K);
-        group.bench_function(BenchmarkId::new(name, &inputs.name), |b| b.iter(|| run(black_box(&mut y))));
-    }
-    let mut dense = vec![0.0; inputs.x.n_rows * inputs.x.n_cols];
-    group.bench_function(BenchmarkId::new("dense_openblas", &inputs.name), |b| {
-        b.iter(|| dense_outputs(inputs, black_box(&mut dense)));
-    });
+fn stored<S: Benched>(values: &[f32], k: usize) -> Buffer<S::Word> {
+    let words = S::stored(values, k);
+    let mut out = Buffer::zeros(words.len()).unwrap();
+    out.copy_from_slice(&words);
+    out
 }
 
 /// Weights, moments and biases that a bench may change.
-struct Layer([Aligned; 3], [Vec<f32>; 3]);
+struct Layer<S: Benched> {
+    rows: [Buffer<S::Word>; 3],
+    biases: [Vec<f32>; 3],
+}
 
-impl Layer {
-    fn new(inputs: &Inputs) -> Self {
-        let zeros = vec![0.0; inputs.bias.len()];
-        Self(
-            [inputs.w.clone(), inputs.m.clone(), inputs.v.clone()],
-            [inputs.bias.clone(), zeros.clone(), zeros],
-        )
+impl<S: Benched> Layer<S> {
+    /// The first features.
+    fn new(inputs: &Inputs, n_features: usize) -> Self {
+        let rows = inputs.rows.each_ref().map(|rows| stored::<S>(&rows[..n_features * inputs.k], inputs.k));
+        let zeros = vec![0.0; n_features];
+        Self { rows, biases: [inputs.bias[..n_features].to_vec(), zeros.clone(), zeros] }
     }
 
-    fn view(&mut self) -> WideLayerMut<'_> {
-        let Self([w, m, v], [bias, bias_m, bias_v]) = self;
-        WideLayerMut { w, m, v, bias, bias_m, bias_v }
-    }
-
-    fn weights(&mut self) -> WideWeightsMut<'_> {
-        let [w, m, v] = &mut self.0;
-        WideWeightsMut { w, m, v }
+    fn view(&mut self) -> WideLayerMut<'_, S> {
+        let Self { rows: [w, m, v], biases: [bias, bias_m, bias_v] } = self;
+        WideLayerMut { weights: WideWeightsMut { w, m, v, first: 0 }, bias, bias_m, bias_v }
     }
 }
 
-fn bench_decoder(c: &mut Criterion, inputs: &Inputs) {
-    let mut group = group(c, "decoder_step", inputs.x.indices.len());
-    let scale = 1.0 / inputs.x.indices.len() as f32;
-    let head = inputs.head();
-    let step = |isa: Isa, dd: &mut [f32], layer: WideLayerMut<'_>, features: usize| {
-        let xt = inputs.xt.view().rows(0..features);
-        decoder_step(isa, dd, layer, xt, &inputs.d, K, scale, &inputs.adam, EntryLoss::MaskedSquare)
-    };
-    let check = |isa: Isa| {
-        let (mut layer, mut dd) = (Layer::new(inputs), inputs.hidden());
-        step(isa, &mut dd, layer.view().split_at(head, K).0, head);
-        (layer, dd)
-    };
-    let (want, want_dd) = check(Isa::Reference);
-    for (isa, name) in runnable(decoder::KERNELS).filter(|(isa, _)| inputs.shows(*isa)) {
-        let (mut layer, mut dd) = check(isa);
-        assert_close(name, &layer.0[0][..head * K], &want.0[0][..head * K], 1e-6, K);
-        assert_close(name, &dd, &want_dd, 1e-6, K);
-        group.bench_function(BenchmarkId::new(name, &inputs.name), |b| {
-            b.iter(|| step(isa, black_box(&mut dd), layer.view(), inputs.xt.n_rows));
+/// The blocks of features of a minibatch with their entries by sample.
+fn blocks(batch: &Minibatch) -> impl Iterator<Item = (Range<usize>, late_fast_kernels::CsrView<'_>)> {
+    (0..batch.n_tasks()).flat_map(|task| batch.task_inputs(task))
+}
+
+fn forward<S: Benched>(isa: Isa, out: &mut [f32], batch: &Minibatch, w: &[S::Word], k: usize) {
+    let words = S::row_words(k);
+    for (block, (features, x)) in blocks(batch).enumerate() {
+        let w = &w[features.start * words..features.end * words];
+        spmm::spmm::<S>(isa, out, x, w, k, block > 0);
+    }
+}
+
+/// `NaN` where a result is missing would pass for agreement with a missing one.
+fn assert_finite(what: &str, values: &[f32]) {
+    assert!(values.iter().all(|x| x.is_finite()), "{what}: not finite");
+}
+
+fn bench_spmm<S: Benched>(c: &mut Criterion, report: &mut Report, inputs: &Inputs) {
+    let k = inputs.k;
+    let w = stored::<S>(&inputs.rows[0], k);
+    let mut want = inputs.hidden();
+    // All weights as they were stored, by OpenBLAS: the reference is too slow for so many features.
+    dense::forward(Isa::detect(), &mut want, &inputs.dense.blocks, &S::values(&w, k), k);
+    assert_finite("want", &want);
+    let entries = inputs.batch.targets.nnz();
+    for (isa, name) in runnable(<S as spmm::Kernels>::kernels()).filter(|(isa, _)| inputs.shows(*isa)) {
+        let mut out = inputs.hidden();
+        forward::<S>(isa, &mut out, &inputs.batch, &w, k);
+        assert_close(name, &out, &want, 1e-4, 2000);
+        let cost = inputs.sparse(2, inputs.wide::<S>() + inputs.narrow() + 8 * entries);
+        report.measure(c, inputs.row("spmm", isa, name, cost), || {
+            forward::<S>(isa, black_box(&mut out), &inputs.batch, &w, k);
         });
     }
-    let mut layer = Layer::new(inputs);
-    let (mut dd, mut dw) = (inputs.hidden(), Aligned::new(&inputs.w));
-    let (mut y, x) = (vec![0.0; inputs.x.n_rows * inputs.x.n_cols], inputs.x.to_dense());
-    group.bench_function(BenchmarkId::new("dense_openblas", &inputs.name), |b| {
-        b.iter(|| dense_decoder(inputs, &mut layer, &mut dd, &mut dw, &mut y, &x));
-    });
 }
 
-/// The same step with three dense products, the gradient at every element and Adam apart; biases left out.
-fn dense_decoder(
-    inputs: &Inputs,
-    layer: &mut Layer,
-    dd: &mut [f32],
-    dw: &mut [f32],
-    y: &mut [f32],
-    x: &[f32],
-) {
-    let (n_samples, n_features, isa) = (inputs.x.n_rows, inputs.x.n_cols, Isa::detect());
-    dense_outputs(inputs, y);
-    let scale = 2.0 / inputs.x.indices.len() as f32;
-    for (y, &x) in y.iter_mut().zip(x) {
-        *y = if x > 0.0 && *y > 0.0 { scale * (*y - x) } else { 0.0 };
+fn bench_sddmm<S: Benched>(c: &mut Criterion, report: &mut Report, inputs: &Inputs) {
+    let (k, batch) = (inputs.k, &inputs.batch);
+    let w = stored::<S>(&inputs.rows[0], k);
+    let head = inputs.head.targets_of(0..HEAD);
+    let mut want = vec![f32::NAN; head.nnz()];
+    let head_w = &w[..HEAD * S::row_words(k)];
+    sddmm::sddmm::<S>(Isa::Reference, &mut want, head, &inputs.d, head_w, &inputs.bias[..HEAD], k);
+    assert_finite("want", &want);
+    let mut y = vec![f32::NAN; batch.targets.nnz()];
+    for (isa, name) in runnable(<S as sddmm::Kernels>::kernels()).filter(|(isa, _)| inputs.shows(*isa)) {
+        let targets = batch.targets_of(0..batch.n_features());
+        let run = |y: &mut [f32]| sddmm::sddmm::<S>(isa, y, targets, &inputs.d, &w, &inputs.bias, k);
+        run(&mut y);
+        assert_close(name, &y[..want.len()], &want, 1e-6, k);
+        let cost = inputs.sparse(2, inputs.wide::<S>() + inputs.narrow() + 8 * y.len());
+        report.measure(c, inputs.row("sddmm", isa, name, cost), || run(black_box(&mut y)));
     }
-    let (g, d) = (DenseView::new(y, n_samples, n_features), DenseView::new(&inputs.d, n_samples, K));
-    gemm(isa, DenseViewMut::new(dd, n_samples, K), g, DenseView::new(&layer.0[0], n_features, K), 0.0);
-    gemm(isa, DenseViewMut::new(dw, n_features, K), g.transposed(), d, 0.0);
-    let [w, m, v] = &mut layer.0;
-    adam::adam(isa, w, m, v, dw, &inputs.adam);
 }
 
-fn bench_encoder(c: &mut Criterion, inputs: &Inputs) {
-    let mut group = group(c, "encoder_step", inputs.x.indices.len());
-    let head = inputs.head();
-    let step = |isa: Isa, layer: WideWeightsMut<'_>, features: usize| {
-        encoder_step(isa, layer, inputs.xt.view().rows(0..features), &inputs.d, K, &inputs.adam);
+/// The whole decoder's step on `batch`; `dd` is overwritten. Returns the sum of the losses.
+fn decode<S: Benched>(
+    isa: Isa,
+    dd: &mut [f32],
+    layer: &mut Layer<S>,
+    batch: &Minibatch,
+    d_rows: &[S::Word],
+    scratch: &mut [f32],
+    inputs: &Inputs,
+) -> f64 {
+    let (k, adam, loss) = (inputs.k, &inputs.adam, EntryLoss::MaskedSquare);
+    let scale = 1.0 / batch.targets.nnz() as f32;
+    let (mut sum, mut rest) = (0.0, layer.view());
+    for (block, (features, by_sample)) in blocks(batch).enumerate() {
+        let (layer, others) = rest.split_at(features.len(), k);
+        rest = others;
+        let read = Batch { targets: batch.targets_of(features), by_sample, d: &inputs.d, d_rows };
+        sum += decoder_step::<S>(isa, dd, layer, read, scratch, k, scale, adam, loss, block > 0);
+    }
+    sum
+}
+
+fn decoder_scratch(batch: &Minibatch, k: usize) -> Vec<f32> {
+    let len = |(features, x): (Range<usize>, late_fast_kernels::CsrView<'_>)| {
+        scratch_len(batch.n_samples(), features.len(), x.nnz(), k)
+    };
+    vec![f32::NAN; blocks(batch).map(len).max().unwrap_or(0)]
+}
+
+fn bench_decoder<S: Benched>(c: &mut Criterion, report: &mut Report, inputs: &Inputs) {
+    let (k, batch, d_rows) = (inputs.k, &inputs.batch, inputs.d_as::<S>());
+    let mut scratch = decoder_scratch(batch, k);
+    let mut check = |isa: Isa| {
+        let (mut layer, mut dd) = (Layer::<S>::new(inputs, HEAD), inputs.hidden());
+        let loss = decode(isa, &mut dd, &mut layer, &inputs.head, &d_rows, &mut scratch, inputs);
+        (layer, dd, loss)
+    };
+    let (want, want_dd, want_loss) = check(Isa::Reference);
+    assert_finite("want", &want_dd);
+    for (isa, name) in runnable(<S as decoder::Kernels>::kernels()).filter(|(isa, _)| inputs.shows(*isa)) {
+        let (layer, dd, loss) = check(isa);
+        for (got, want) in layer.rows.iter().zip(&want.rows) {
+            S::assert_close(name, got, want, k, 1e-6, k);
+        }
+        for (got, want) in layer.biases.iter().zip(&want.biases) {
+            assert_close(name, got, want, 1e-6, k);
+        }
+        assert_close(name, &dd, &want_dd, 1e-6, k);
+        assert!((loss - want_loss).abs() < 1e-5 * want_loss, "{name}: loss {loss}, want {want_loss}");
+        let (mut layer, mut dd) = (Layer::<S>::new(inputs, batch.n_features()), inputs.hidden());
+        let mut scratch = decoder_scratch(batch, k);
+        let bytes = 6 * inputs.wide::<S>() + 2 * inputs.narrow() + 12 * batch.targets.nnz();
+        let row = inputs.row("decoder_step", isa, name, inputs.sparse(6, bytes));
+        report.measure(c, row, || {
+            decode(isa, black_box(&mut dd), &mut layer, batch, &d_rows, &mut scratch, inputs);
+        });
+    }
+}
+
+fn bench_encoder<S: Benched>(c: &mut Criterion, report: &mut Report, inputs: &Inputs) {
+    let (k, batch, dh) = (inputs.k, &inputs.batch, inputs.d_as::<S>());
+    let step = |isa: Isa, layer: &mut Layer<S>, batch: &Minibatch| {
+        let xt = batch.inputs_of(0..batch.n_features());
+        encoder_step::<S>(isa, layer.view().weights, xt, &dh, k, &inputs.adam);
     };
     let check = |isa: Isa| {
-        let mut layer = Layer::new(inputs);
-        step(isa, layer.weights().split_at(head, K).0, head);
+        let mut layer = Layer::<S>::new(inputs, HEAD);
+        step(isa, &mut layer, &inputs.head);
         layer
     };
     let want = check(Isa::Reference);
-    for (isa, name) in runnable(encoder::KERNELS).filter(|(isa, _)| inputs.shows(*isa)) {
-        let mut layer = check(isa);
-        assert_close(name, &layer.0[0][..head * K], &want.0[0][..head * K], 1e-6, 300);
-        group.bench_function(BenchmarkId::new(name, &inputs.name), |b| {
-            b.iter(|| step(isa, black_box(layer.weights()), inputs.xt.n_rows));
-        });
+    for (isa, name) in runnable(<S as encoder::Kernels>::kernels()).filter(|(isa, _)| inputs.shows(*isa)) {
+        for (got, want) in check(isa).rows.iter().zip(&want.rows) {
+            S::assert_close(name, got, want, k, 1e-6, 300);
+        }
+        let mut layer = Layer::<S>::new(inputs, batch.n_features());
+        let bytes = 6 * inputs.wide::<S>() + inputs.narrow() + 8 * batch.targets.nnz();
+        let row = inputs.row("encoder_step", isa, name, inputs.sparse(2, bytes));
+        report.measure(c, row, || step(isa, black_box(&mut layer), batch));
     }
-    let (mut layer, mut dw, x) = (Layer::new(inputs), Aligned::new(&inputs.w), inputs.x.to_dense());
-    group.bench_function(BenchmarkId::new("dense_openblas", &inputs.name), |b| {
-        b.iter(|| {
-            let (m, n) = (inputs.x.n_rows, inputs.x.n_cols);
-            let (xt, d) = (DenseView::new(&x, m, n).transposed(), DenseView::new(&inputs.d, m, K));
-            gemm(Isa::detect(), DenseViewMut::new(&mut dw, n, K), xt, d, 0.0);
-            let [w, m, v] = &mut layer.0;
-            adam::adam(Isa::detect(), w, m, v, &dw, &inputs.adam);
-        });
+}
+
+/// The same from dense products; that they agree with the sparse kernels is checked on all features.
+fn bench_dense(c: &mut Criterion, report: &mut Report, inputs: &Inputs) {
+    let (isa, name, k, batch) = (Isa::detect(), "dense_openblas", inputs.k, &inputs.batch);
+    let (blocks, d, adam) = (&inputs.dense.blocks[..], &inputs.d[..], &inputs.adam);
+    let (wide, narrow) = (inputs.wide::<F32>(), inputs.narrow());
+    let (mut scratch, mut out) = (inputs.scratch(), inputs.hidden());
+    let row =
+        |bench, flops, dense, bytes| inputs.row(bench, isa, name, inputs.dense_cost(flops, dense, bytes));
+    let mut layer = Layer::<F32>::new(inputs, batch.n_features());
+
+    let w = &layer.rows[0];
+    let cost = row("spmm", 2, 1, wide + narrow);
+    report.measure(c, cost, || dense::forward(isa, black_box(&mut out), blocks, w, k));
+    let cost = row("sddmm", 2, 1, wide + narrow);
+    report.measure(c, cost, || dense::all_outputs(isa, blocks, d, w, &inputs.bias, k, &mut scratch));
+
+    let scale = 1.0 / batch.targets.nnz() as f32;
+    let decode_dense = |dd: &mut [f32], layer: &mut Layer<F32>, scratch: &mut Scratch| {
+        dense::decoder_step(isa, dd, layer.view(), blocks, d, k, scale, adam, scratch)
+    };
+    let mut sparse = Layer::<F32>::new(inputs, batch.n_features());
+    let (mut dd, mut own_scratch) = (inputs.hidden(), decoder_scratch(batch, k));
+    let loss = decode::<F32>(isa, &mut dd, &mut sparse, batch, d, &mut own_scratch, inputs);
+    let dense_loss = decode_dense(&mut out, &mut layer, &mut scratch);
+    assert!((loss - dense_loss).abs() < 1e-4 * loss, "loss {loss}, from dense products {dense_loss}");
+    assert_close("dd", &dd, &out, 1e-6, k);
+    for (got, want) in sparse.rows.iter().zip(&layer.rows) {
+        assert_close("decoder_step", got, want, 1e-6, k);
+    }
+    drop(sparse);
+    let cost = row("decoder_step", 6, 1, 6 * wide + 2 * narrow);
+    report.measure(c, cost, || {
+        decode_dense(black_box(&mut out), &mut layer, &mut scratch);
+    });
+    let cost = row("encoder_step", 2, 1, 6 * wide + narrow);
+    report.measure(c, cost, || {
+        dense::encoder_step(isa, layer.view().weights, blocks, d, k, adam, &mut scratch);
     });
 }
 
-/// Bandwidth-bound operations; 16 M values for Adam, as many as 20,000 features have weights.
-fn bench_elementwise(c: &mut Criterion) {
+/// Adam on rows whose gradient is there: 28 bytes a value.
+fn bench_adam_rows<S: Benched>(c: &mut Criterion, report: &mut Report, inputs: &Inputs) {
+    let (k, n_features) = (inputs.k, inputs.batch.n_features());
+    let g = Aligned::new(&inputs.rows[1]);
+    let check = |isa: Isa| {
+        let mut layer = Layer::<S>::new(inputs, HEAD);
+        adam_rows::<S>(isa, layer.view().weights, &g[..HEAD * k], k, &inputs.adam);
+        layer
+    };
+    let want = check(Isa::Reference);
+    for (isa, name) in runnable(<S as RowKernels>::kernels()).filter(|(isa, _)| inputs.shows(*isa)) {
+        for (got, want) in check(isa).rows.iter().zip(&want.rows) {
+            S::assert_close(name, got, want, k, 1e-6, 16);
+        }
+        let mut layer = Layer::<S>::new(inputs, n_features);
+        let bytes = 6 * inputs.wide::<S>() + g.len() * size_of::<f32>();
+        let row = inputs.row("adam_rows", isa, name, Cost { nnz: g.len(), flops: 0, bytes });
+        report.measure(c, row, || adam_rows::<S>(isa, layer.view().weights, &g, k, &inputs.adam));
+    }
+}
+
+/// What happens on arrays in L2 and L3, in values per second. Equality with the reference is for the tests of the
+/// kernels; here outputs need only be finite.
+fn bench_elementwise(c: &mut Criterion, report: &mut Report) {
     let rng = &mut Rng::new(2);
-    let mut group = c.benchmark_group("elementwise");
-    let len = if all() { 20_000 * K } else { 2000 * K };
+    let (n_samples, k) = if is_test() { (37, TEST_HIDDEN) } else { (256, HIDDEN) };
+    let len = n_samples * k;
+    let shape = format!("{n_samples}x{k}");
+    let row = |isa, name: &str, floats: usize| Row {
+        bench: "elementwise",
+        name: name.to_owned(),
+        shape: shape.clone(),
+        isa,
+        threads: 1,
+        cost: Cost { nnz: len, flops: 0, bytes: floats * len * size_of::<f32>() },
+    };
     let [mut w, mut m, mut v] = [-1.0, -0.1, 0.0].map(|low| Aligned::new(&rng.vec(len, low, 1.0)));
     let g = Aligned::new(&rng.vec(len, -1.0, 1.0));
     let coefficients = Adam::at_step(1e-4, 0.9, 0.999, 1e-8, 10);
-    group.throughput(Throughput::Elements(len as u64));
     for (isa, name) in runnable(adam::KERNELS) {
-        group.bench_function(name, |b| b.iter(|| adam::adam(isa, &mut w, &mut m, &mut v, &g, &coefficients)));
+        report.measure(c, row(isa, name, 7), || adam::adam(isa, &mut w, &mut m, &mut v, &g, &coefficients));
     }
+    assert_finite("adam", &w);
 
-    let n_samples = 256;
-    let mut h = Aligned::new(&rng.vec(n_samples * K, -1.0, 1.0));
-    let (bias, mut out) = (rng.vec(K, -1.0, 1.0), vec![0.0; K]);
+    let mut h = Aligned::new(&rng.vec(len, -1.0, 1.0));
+    let (bias, mut out) = (rng.vec(k, -1.0, 1.0), vec![0.0; k]);
     let keys: Vec<u64> = (0..n_samples as u64).map(|sample| row_key(1, 0, 0, sample)).collect();
-    group.throughput(Throughput::Elements(h.len() as u64));
     for (isa, name) in runnable(activation::BIAS_RELU_DROPOUT_KERNELS) {
-        group.bench_function(name, |b| {
-            b.iter(|| activation::bias_relu_dropout(isa, &mut h, &bias, 0.5, Some(&keys)));
+        report.measure(c, row(isa, name, 2), || {
+            // Kept nearly at 1, but the keys are hashed: a smaller share would grow the values without end.
+            activation::bias_relu_dropout(isa, &mut h, &bias, 0.9999, Some(&keys));
         });
     }
-    let units: Vec<u32> = (0..).take(h.len()).collect();
+    let mut h = Aligned::new(&rng.vec(len, -1.0, 1.0));
+    let units: Vec<u32> = (0..).take(len).collect();
     for (isa, name) in runnable(DROP_UNITS_KERNELS) {
-        // Kept at 1, as below.
-        group.bench_function(name, |b| b.iter(|| drop_units(isa, &mut h, &units, 1.0, 7)));
+        // Kept at 1, for the same reason.
+        report.measure(c, row(isa, name, 3), || drop_units(isa, &mut h, &units, 1.0, 7));
     }
     let mut dh = Aligned::new(&h);
     for (isa, name) in runnable(activation::RELU_DROPOUT_BACKWARD_KERNELS) {
-        // Kept at 1: a smaller share would grow the values without end.
-        group.bench_function(name, |b| b.iter(|| activation::relu_dropout_backward(isa, &mut dh, &h, 1.0)));
+        report.measure(c, row(isa, name, 3), || activation::relu_dropout_backward(isa, &mut dh, &h, 1.0));
     }
     for (isa, name) in runnable(activation::COLUMN_SUMS_KERNELS) {
-        group.bench_function(name, |b| b.iter(|| activation::column_sums(isa, &mut out, &h)));
+        report.measure(c, row(isa, name, 1), || activation::column_sums(isa, &mut out, &h));
     }
+    assert_finite("column_sums", &out);
+}
+
+fn bench_storage<S: Benched>(c: &mut Criterion, report: &mut Report, inputs: &Inputs) {
+    bench_spmm::<S>(c, report, inputs);
+    bench_sddmm::<S>(c, report, inputs);
+    bench_decoder::<S>(c, report, inputs);
+    bench_encoder::<S>(c, report, inputs);
+    bench_adam_rows::<S>(c, report, inputs);
 }
 
 fn kernels(c: &mut Criterion) {
     flush_denormals();
     blas_single_thread();
-    let large: &[_] = if all() { &LARGE_SHAPES } else { &[] };
-    for &shape in SHAPES.iter().chain(large) {
+    let shapes: &[&[Shape]] = match (is_test(), all()) {
+        (true, _) => &[&[TEST]],
+        (false, true) => &[&SHAPES, &LARGE_SHAPES],
+        (false, false) => &[&SHAPES],
+    };
+    let mut report = Report::default();
+    for &shape in shapes.iter().copied().flatten() {
         let inputs = Inputs::new(shape);
-        bench_spmm(c, &inputs);
-        bench_sddmm(c, &inputs);
-        bench_decoder(c, &inputs);
-        bench_encoder(c, &inputs);
+        bench_storage::<F32>(c, &mut report, &inputs);
+        bench_storage::<Bf16>(c, &mut report, &inputs);
+        bench_dense(c, &mut report, &inputs);
     }
-    bench_elementwise(c);
-}
-
-fn short() -> Criterion {
-    Criterion::default()
-        .sample_size(10)
-        .warm_up_time(Duration::from_millis(200))
-        .measurement_time(Duration::from_secs(1))
-        .without_plots()
+    bench_elementwise(c, &mut report);
+    report.finish();
 }
 
 criterion_group! {
     name = benches;
-    config = short();
+    config = common::record::criterion();
     targets = kernels
 }
 criterion_main!(benches);

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 /// What time is spent on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// Gathering minibatches: beside the step where there are threads to spare, so not part of its time.
+    /// Gathering minibatches on a thread beside the step, so not part of its time.
+    GatherBeside,
+    /// Gathering minibatches between the steps, where there is only one thread.
     Gather,
     /// The encoder's forward product.
     Encoder,
@@ -25,7 +27,8 @@ pub enum Phase {
 
 impl Phase {
     /// All of them, in the order of a step.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
+        Self::GatherBeside,
         Self::Gather,
         Self::Encoder,
         Self::Middle,
@@ -39,6 +42,7 @@ impl Phase {
     /// For programs.
     pub fn key(self) -> &'static str {
         match self {
+            Self::GatherBeside => "gather_beside",
             Self::Gather => "gather",
             Self::Encoder => "encoder_forward",
             Self::Middle => "hidden_layers",
@@ -53,7 +57,8 @@ impl Phase {
     /// For people.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Gather => "gather (beside the step)",
+            Self::GatherBeside => "gather (beside the step)",
+            Self::Gather => "gather",
             Self::Encoder => "encoder forward",
             Self::Middle => "hidden layers",
             Self::Decoder => "decoder with Adam",
@@ -84,11 +89,14 @@ impl Profile {
 
     /// A table for people: seconds, and the share of the run's own time, to which gathering beside it does not add.
     pub fn table(&self) -> String {
-        let in_line = |phase: &Phase| *phase != Phase::Gather;
+        let in_line = |phase: &Phase| *phase != Phase::GatherBeside;
         let total: f64 = Phase::ALL.iter().filter(|p| in_line(p)).map(|&p| self.of(p).as_secs_f64()).sum();
         let mut text = String::from("where the time went:");
         for phase in Phase::ALL {
             let seconds = self.of(phase).as_secs_f64();
+            if seconds == 0.0 {
+                continue;
+            }
             let share = 100.0 * seconds / total.max(f64::MIN_POSITIVE);
             text += &format!("\n  {:<32}{seconds:>9.2} s {share:>6.1}%", phase.name());
         }

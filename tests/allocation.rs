@@ -43,6 +43,7 @@ fn allocations_of_a_step<S: Precision>(isa: Isa, form: KernelForm) -> usize {
         isa,
         form,
         loss: LossKind::MaskedMse { n_columns: None },
+        seed: 0,
         learning_rate: 1e-3,
         dropout: Some(HiddenDropout { keep: 0.5, seed: 1, epoch: 0 }),
     };

@@ -27,6 +27,7 @@ fn any_number_of_threads_gives_the_same_model() {
             &["--kernel", "dense"],
             &["--param-dtype", "bf16", "--kernel", "sparse"],
             &["--param-dtype", "bf16", "--kernel", "dense"],
+            &["--param-dtype", "bf16", "--loss", "mse"],
         ] {
             let model =
                 |threads| train(&place, features, "run.late", &[more, &["--threads", threads]].concat());

@@ -94,6 +94,7 @@ impl Golden {
                 }
                 _ => LossKind::MaskedMse { n_columns: None },
             },
+            seed: 0,
             learning_rate: self.setting("learning_rate").parse().unwrap(),
             dropout: None,
         }

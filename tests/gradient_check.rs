@@ -109,6 +109,7 @@ fn check(x: &[Vec<f64>], batch: &Minibatch, hidden: &[usize], kind: LossKind) {
     let options = StepOptions {
         isa: Isa::detect(),
         form: KernelForm::Auto,
+        seed: 0,
         loss: kind,
         learning_rate: 1e-3,
         dropout: None,

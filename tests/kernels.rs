@@ -33,6 +33,7 @@ fn kernels_are_listed_and_timed() {
     assert_eq!(kernels.len(), 12, "three operations, two storages, two forms: {timed}");
     assert_eq!(kernels.iter().filter(|row| row["chosen"] == true).count(), 6, "one form of each: {timed}");
     assert!(kernels.iter().all(|row| row["gflops"].as_f64().unwrap() > 0.0), "{timed}");
+    place.fail_with(2, &["kernels", "--density", "1e-9"], &["no entry", "--density"]);
     place.fail_with(2, &["kernels", "--density", "0"], &["--density must be above 0", "leave them out"]);
 }
 

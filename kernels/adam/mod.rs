@@ -30,6 +30,12 @@ pub struct Adam {
 }
 
 impl Adam {
+    /// The same coefficients with other stochastic rounding: `key` tells layers and runs apart.
+    #[must_use]
+    pub fn keyed(self, key: u64) -> Self {
+        Self { noise: crate::dropout::mix(self.noise ^ key), ..self }
+    }
+
     pub(crate) fn noise(&self) -> u64 {
         self.noise
     }

@@ -84,7 +84,7 @@ impl Product<'_> {
     #[target_feature(enable = "avx512f")]
     pub(crate) unsafe fn run(&self, tiles: &mut Tiles, ahead: &mut Ahead) {
         let words = self.groups * GROUP_WORDS;
-        let strip = (STRIP_WORDS / words.max(1)).next_multiple_of(BLOCK);
+        let strip = (STRIP_WORDS / words.max(1)).max(1).next_multiple_of(BLOCK);
         for first in (0..self.rows).step_by(strip) {
             let rows = strip.min(self.rows - first);
             // SAFETY: the strip's rows are rows of the whole.

@@ -160,7 +160,7 @@ pub(super) struct TrainArgs {
     #[arg(long, value_enum, default_value_t = TrainConfig::default().kernel)]
     pub(super) kernel: KernelForm,
     /// Say where the time went
-    #[arg(long)]
+    #[arg(long, conflicts_with = "dry_run")]
     pub(super) profile: bool,
     /// Seed of everything random
     #[arg(long, value_name = "N", default_value_t = TrainConfig::default().seed)]
@@ -218,7 +218,7 @@ pub(super) struct KernelsArgs {
     #[arg(long, value_name = "SHARE", default_value_t = 0.05)]
     pub(super) density: f64,
     /// Time nothing
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["features", "batch_size", "density"])]
     pub(super) list: bool,
 }
 

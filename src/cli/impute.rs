@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use late_fast_kernels::Isa;
+use late_fast_kernels::{F32, Isa};
 
 use super::args::{Common, ImputeArgs, OutputArgs};
 use super::input::{Input, read_gene_list};
@@ -13,13 +13,13 @@ use crate::CAUTION;
 use crate::atomic::{is_same_file, parent, refuse_existing, try_directory};
 use crate::budget::{self, human_bytes};
 use crate::error::{Error, Result};
-use crate::impute::{ImputeOptions, PANEL_BYTES, impute};
+use crate::impute::{ImputeOptions, impute, memory_bytes};
 use crate::io::Source;
 use crate::matrix::Major;
-use crate::model::{ModelFile, OutputLayer};
+use crate::model::ModelFile;
 use crate::parallel;
 use crate::store::Prepared;
-use crate::train::MODEL_FILE;
+use crate::train::{MODEL_FILE, entries_of_largest_batch};
 
 /// Samples that go through the network at a time: a power of two, so that batches fill chunks of the output.
 const BATCH_SIZE: usize = 256;
@@ -38,18 +38,20 @@ pub(super) fn run(args: &ImputeArgs, common: &Common) -> anyhow::Result<()> {
         model.info.trained_on,
         model.info.best_validation_loss
     ));
+    let options = impute_options(&args.output, None, isa, common);
+    let products = options.products_for(model.info.config.param_dtype)?;
     parallel::with_threads(common.threads, || {
         let allowed = common.memory.unwrap_or_else(memory::available);
         let input =
             Input::open(&args.input.path, &args.input.matrix, args.input.store_dtype, allowed, &reporter)?;
         input.check_scale(model.info.config.transform, &reporter);
         let n_names = input.source.cells().len() + input.source.genes().len();
-        let blocks = budget::block_bytes(input.summary.tally.nnz).max(PANEL_BYTES);
-        let needed = model.network.architecture.n_parameters() * size_of::<f32>() as u64
-            + budget::fixed_bytes(n_names)
-            + blocks;
-        let options = impute_options(&args.output, None, isa, common);
-        let needed = needed + OutputLayer::bytes(&model.network, options.products_for(&model)?);
+        let summary = input.summary_by(model.info.config.samples);
+        let batch_nnz = entries_of_largest_batch(&summary.row_nnz, options.batch_size);
+        let network = &model.network.architecture;
+        let imputing = memory_bytes(isa, network, products, options.batch_size, batch_nnz);
+        let reading = network.value_bytes::<F32>() + budget::block_bytes(summary.tally.nnz);
+        let needed = budget::fixed_bytes(n_names) + imputing.max(reading);
         budget::check(needed, allowed, || "allow more with --memory".into())?;
         let genes = match &args.output.genes {
             Some(path) => Some(read_gene_list(path, input.source.genes())?),

@@ -12,7 +12,9 @@ use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
 use super::args::{Common, KernelsArgs};
+use super::memory;
 use super::report::Reporter;
+use crate::budget;
 use crate::config::{KernelForm, TrainConfig};
 use crate::error::{Error, Result};
 use crate::minibatch::Minibatch;
@@ -52,6 +54,12 @@ pub(super) fn run(args: &KernelsArgs, common: &Common) -> anyhow::Result<()> {
     if args.list {
         return Ok(());
     }
+    let allowed = common.memory.unwrap_or_else(memory::available);
+    let nnz = args.density * f64::from(args.features) * args.batch_size as f64;
+    // Parameters in f32 with their moments, the minibatch and its dense form, a few times over.
+    let needed = 1e9 + 16.0 * 2.0 * 800.0 * f64::from(args.features) + 64.0 * nnz;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates, as wanted")]
+    budget::check(needed as u64, allowed, || "time a smaller network: --features, --batch-size".into())?;
     parallel::with_threads(common.threads, || measure(args, isa, &reporter))?
 }
 
@@ -82,6 +90,14 @@ struct Row {
 }
 
 fn measure(args: &KernelsArgs, isa: Isa, reporter: &Reporter) -> anyhow::Result<()> {
+    let batch = random_minibatch(args);
+    if batch.targets.nnz() == 0 {
+        return Err(Error::Usage {
+            problem: format!("no entry in {} x {} at {}", args.batch_size, args.features, args.density),
+            remedy: "give more --features, a larger --batch-size or a higher --density".into(),
+        }
+        .into());
+    }
     let peaks = Peaks {
         threads: parallel::n_threads(),
         f32_gflops: sgemm_gflops(isa),
@@ -93,12 +109,13 @@ fn measure(args: &KernelsArgs, isa: Isa, reporter: &Reporter) -> anyhow::Result<
         "peaks",
         &peaks,
         &format!(
-            "peaks, {} threads: {:.0} GFLOP/s in f32 (OpenBLAS){tiles}; {:.1} GB/s (Adam's pass)\n\
+            "peaks, {} threads: {:.0} GFLOP/s in f32 ({}){tiles}; {:.1} GB/s (Adam's pass)\n\
              a step on {} samples x {} features at {}%, hidden layers {}; * is taken by --kernel auto; GFLOP/s count \
              stored entries (dense forms: all), GB/s one pass over the parameters:\n\
              \x20 operation                    storage form       ms    GFLOP/s    GB/s  of peak",
             peaks.threads,
             peaks.f32_gflops,
+            if isa == Isa::Reference { "plain loops" } else { "OpenBLAS" },
             peaks.gbytes_per_s,
             args.batch_size,
             args.features,
@@ -106,7 +123,6 @@ fn measure(args: &KernelsArgs, isa: Isa, reporter: &Reporter) -> anyhow::Result<
             hidden().iter().map(usize::to_string).collect::<Vec<_>>().join(","),
         ),
     )?;
-    let batch = random_minibatch(args);
     let mut rows = Vec::new();
     for form in [KernelForm::Sparse, KernelForm::Dense] {
         rows.extend(time_forms::<F32>(&batch, isa, form, "f32", &peaks)?);
@@ -165,6 +181,7 @@ fn time_forms<S: Precision>(
         isa,
         form,
         loss: LossKind::MaskedMse { n_columns: None },
+        seed: 0,
         learning_rate: TrainConfig::default().learning_rate,
         dropout: Some(HiddenDropout { keep: 0.5, seed: 0, epoch: 0 }),
     };

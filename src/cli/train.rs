@@ -15,9 +15,10 @@ use crate::atomic::{ResultDirectory, parent, refuse_existing};
 use crate::budget::human_bytes;
 use crate::config::{DEFAULT_HOLDOUT, DEFAULT_SPLIT, TrainConfig, Validation};
 use crate::error::{Error, Result};
+use crate::impute::memory_bytes;
 use crate::matrix::Major;
 use crate::parallel;
-use crate::train::{Finished, MODEL_FILE, Plan, Results, Split, train};
+use crate::train::{Finished, MODEL_FILE, Plan, Results, Split, entries_of_largest_batch, train};
 
 pub(super) fn run(args: &TrainArgs, common: &Common) -> anyhow::Result<()> {
     let config = config_of(args)?;
@@ -29,6 +30,9 @@ pub(super) fn run(args: &TrainArgs, common: &Common) -> anyhow::Result<()> {
         return Err(
             unused("--policy, --output-scale, --products, --dtype and --genes", "--impute OUT.h5ad").into()
         );
+    }
+    if args.impute.is_some() {
+        impute_options(&args.output, None, isa, common).products_for(config.param_dtype)?;
     }
     parallel::with_threads(common.threads, || train_and_impute(args, common, &config, isa, &out, &reporter))?
 }
@@ -49,7 +53,7 @@ fn train_and_impute(
     let summary = input.summary_by(config.samples);
     let split = Split::new(&summary, config)?;
     let n_names = input.source.cells().len() + input.source.genes().len();
-    let plan = Plan::new(config, &summary, &split, n_names);
+    let plan = Plan::new(config, &summary, &split, n_names, isa);
     let text = describe_plan(&plan, config, &input, isa, budget);
     if args.dry_run {
         reporter.result("plan", &plan, &text)?;
@@ -57,6 +61,9 @@ fn train_and_impute(
     }
     reporter.say(&text);
     plan.check(budget, config)?;
+    if args.impute.is_some() {
+        check_imputing(args, common, config, &plan, &input, isa, budget)?;
+    }
 
     let genes = match &args.output.genes {
         Some(path) => Some(read_gene_list(path, input.source.genes())?),
@@ -76,7 +83,9 @@ fn train_and_impute(
 
     // From here on, nobody listening any more is no reason to stop: that is told in the end.
     let mut told = progress.finish();
-    let profile = trained.profile;
+    if args.profile {
+        told = told.and(reporter.result("profile", &trained.profile, &trained.profile.table()));
+    }
     let results = Results {
         input: source.path(),
         cells: source.cells(),
@@ -97,15 +106,32 @@ fn train_and_impute(
     }
     let summary = TrainSummary::new(&finished, config, out);
     told = told.and(reporter.result("trained", &summary, &summary.text(args, counts.validation_entries)));
-    if args.profile {
-        told = told.and(reporter.result("profile", &profile, &profile.table()));
-    }
     if let Some(path) = &args.impute {
         let options = impute_options(&args.output, genes, isa, common);
         told =
             told.and(write_imputed(source.as_ref(), &prepared, &finished.model, &options, path, reporter)?);
     }
     told
+}
+
+/// Makes sure that imputing with the trained network fits as well.
+fn check_imputing(
+    args: &TrainArgs,
+    common: &Common,
+    config: &TrainConfig,
+    plan: &Plan,
+    input: &Input,
+    isa: Isa,
+    budget: u64,
+) -> Result<()> {
+    let options = impute_options(&args.output, None, isa, common);
+    let products = options.products_for(config.param_dtype)?;
+    let batch_nnz = entries_of_largest_batch(&input.summary_by(config.samples).row_nnz, options.batch_size);
+    let imputing =
+        memory_bytes(isa, &plan.architecture, products, options.batch_size, batch_nnz) + plan.fixed_bytes;
+    crate::budget::check(imputing, budget, || {
+        "leave --impute out and impute where there is more, or allow more with --memory".into()
+    })
 }
 
 /// Makes sure that all results can be written; the run's directory is made.

@@ -18,7 +18,7 @@ const FEATURE_BLOCK: usize = 256;
 /// At most this many values are in memory at a time.
 const PANEL_VALUES: usize = 16 << 20;
 /// Bytes of the imputed values in memory: as the network gives them, and as they are written.
-pub const PANEL_BYTES: u64 = 2 * (PANEL_VALUES * size_of::<f32>()) as u64;
+pub(super) const PANEL_BYTES: u64 = 2 * (PANEL_VALUES * size_of::<f32>()) as u64;
 /// Rows of the file are put together in tiles of this many.
 const ROW_TILE: usize = 16;
 

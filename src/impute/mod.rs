@@ -4,15 +4,15 @@ mod forward;
 mod output;
 mod value;
 
-pub use forward::PANEL_BYTES;
 pub use output::{ImputeReport, impute};
 pub use value::{OutputScale, Policy};
 
-use late_fast_kernels::Isa;
+use late_fast_kernels::{F32, Isa};
 
 use crate::config::ParamDtype;
 use crate::error::{Error, Result};
-use crate::model::{ModelFile, Products};
+use crate::minibatch::Minibatch;
+use crate::model::{Architecture, OutputLayer, Products, Workspace};
 
 /// How to impute.
 #[derive(Clone, Debug)]
@@ -48,12 +48,12 @@ pub enum OutputProducts {
 }
 
 impl ImputeOptions {
-    /// The products that these options mean for a model.
+    /// The products that these options mean for a model trained with `param_dtype`.
     ///
     /// # Errors
     /// When 16-bit factors are asked for and the CPU has no AMX.
-    pub fn products_for(&self, model: &ModelFile) -> Result<Products> {
-        let trained_so = model.info.config.param_dtype == ParamDtype::Bf16;
+    pub fn products_for(&self, param_dtype: ParamDtype) -> Result<Products> {
+        let trained_so = param_dtype == ParamDtype::Bf16;
         match self.products {
             OutputProducts::Bf16 if self.isa != Isa::Amx => Err(Error::Usage {
                 problem: format!("--products bf16 needs AMX, and {} kernels are used", self.isa),
@@ -64,6 +64,24 @@ impl ImputeOptions {
             OutputProducts::Auto | OutputProducts::F32 => Ok(Products::F32),
         }
     }
+}
+
+/// Bytes that imputing takes beside names and the program: weights, batches of `batch_size` samples with up to
+/// `batch_nnz` entries, and the values that are being written.
+pub fn memory_bytes(
+    isa: Isa,
+    architecture: &Architecture,
+    products: Products,
+    batch_size: usize,
+    batch_nnz: u64,
+) -> u64 {
+    let n_features = architecture.n_features;
+    let n_tasks = Minibatch::max_tasks(n_features);
+    architecture.value_bytes::<F32>()
+        + OutputLayer::bytes(architecture, products)
+        + Workspace::<F32>::bytes(isa, architecture, batch_size, n_tasks)
+        + Minibatch::bytes(n_features, batch_size, batch_nnz)
+        + forward::PANEL_BYTES
 }
 
 /// Element type of the imputed values in the file.

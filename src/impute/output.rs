@@ -92,7 +92,7 @@ pub fn impute(
         observed: &observed,
         finish,
         isa: options.isa,
-        products: options.products_for(model)?,
+        products: options.products_for(model.info.config.param_dtype)?,
         batch_size: options.batch_size,
     };
     check_free_space(path, source.cells().len(), genes.len(), options)?;
@@ -103,7 +103,7 @@ pub fn impute(
         h5ad::write_axis(&file, "obs", &flagged(source.cells().clone(), cell_flags))?;
         h5ad::write_axis(&file, "var", &flagged(source.genes().select(&gene_positions), &gene_flags))?;
         write_counts(&file, temporary, cell_store, genes)?;
-        write_record(&file, model, options, finish)?;
+        write_record(&file, &request, options)?;
         let mut writer = Writer::create(&file, temporary, &request, options, progress)?;
         forward::run(&request, &mut writer)?;
         drop(writer);
@@ -236,8 +236,8 @@ fn write_counts(file: &File, path: &Path, store: &Store, genes: &[u32]) -> Resul
 }
 
 /// `uns/late_fast`: what these values are and where they come from.
-fn write_record(file: &File, model: &ModelFile, options: &ImputeOptions, finish: Finish) -> Result<()> {
-    let info = &model.info;
+fn write_record(file: &File, request: &Request<'_>, options: &ImputeOptions) -> Result<()> {
+    let (info, finish) = (&request.model.info, request.finish);
     let config = serde_json::to_string(&info.config).map_err(|e| {
         Error::io(Path::new(&file.filename()), "write the settings", std::io::Error::other(e))
     })?;
@@ -249,6 +249,8 @@ fn write_record(file: &File, model: &ModelFile, options: &ImputeOptions, finish:
         ("policy", policy.as_ref().map_or("", |p| p.get_name())),
         ("transform", info.config.transform.formula()),
         ("features", info.config.features_name()),
+        ("products", request.products.name()),
+        ("kernels", request.isa.name()),
         ("model_features_hash", &info.features_hash),
         ("trained_on", &info.trained_on),
         ("config", &config),

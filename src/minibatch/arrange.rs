@@ -86,6 +86,7 @@ impl Rows {
         if !is_sorted(features) {
             sort(features, values, &mut self.row.order);
         }
+        debug_assert!(features.windows(2).all(|pair| pair[0] < pair[1]), "a feature comes twice in a row");
         let last = features.last().copied();
         assert!(last.is_none_or(|last| (last as usize) < self.n_features), "feature {last:?} is unknown");
         fill(&mut self.row.mask, 1.0, len);

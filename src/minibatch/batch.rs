@@ -79,7 +79,8 @@ impl Minibatch {
         (super::loader::BUFFERS as u64 + 1) * one
     }
 
-    /// A minibatch of samples `0..indptr.len() - 1` with the given rows, without dropout or hold-out.
+    /// A minibatch of samples `0..indptr.len() - 1` with the given rows, without dropout or hold-out. A feature comes
+    /// at most once in a row.
     ///
     /// # Panics
     /// If `indptr` is not one of rows within `features` and `values`, or a feature is not below `n_features`.

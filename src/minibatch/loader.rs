@@ -46,7 +46,7 @@ impl<'a> Loader<'a> {
         plan.iter().try_for_each(|samples| {
             let start = Instant::now();
             builder.build(samples, purpose, &mut spare[0])?;
-            profile.lap(Phase::Idle, start);
+            profile.lap(Phase::Gather, start);
             consume(&spare[0])
         })
     }
@@ -72,7 +72,7 @@ impl<'a> Loader<'a> {
                     let Ok(mut batch) = empty.recv() else { break };
                     let start = Instant::now();
                     let built = builder.build(samples, purpose, &mut batch).map(|()| batch);
-                    profile.lap(Phase::Gather, start);
+                    profile.lap(Phase::GatherBeside, start);
                     let failed = built.is_err();
                     if full_sender.send(built).is_err() || failed {
                         break;

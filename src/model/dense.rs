@@ -219,7 +219,9 @@ pub(super) fn relu_affine(isa: Isa, y: &mut [f32], d: &[f32], w: &[f32], bias: &
     gemm(isa, out, DenseView::new(d, n_samples, k), DenseView::new(w, width, k).transposed(), 0.0);
     for row in y.chunks_exact_mut(width.max(1)) {
         for (y, b) in row.iter_mut().zip(bias) {
-            *y = (*y + b).max(0.0);
+            let z = *y + b;
+            // NaN passes, so that a broken network shows in the loss.
+            *y = if z < 0.0 { 0.0 } else { z };
         }
     }
 }

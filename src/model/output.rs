@@ -6,6 +6,7 @@ use late_fast_kernels::gemm_bf16::{PANEL, pack_right, panel_words, relu_affine};
 use late_fast_kernels::paired::{pack_rows, words};
 use late_fast_kernels::{DenseView, DenseViewMut, Isa};
 
+use super::architecture::Architecture;
 use super::buffer::Buffer;
 use super::dense;
 use super::network::Network;
@@ -47,8 +48,7 @@ impl<'a> OutputLayer<'a> {
     }
 
     /// Bytes that preparing the weights takes.
-    pub fn bytes(network: &Network, products: Products) -> u64 {
-        let architecture = &network.architecture;
+    pub fn bytes(architecture: &Architecture, products: Products) -> u64 {
         match products {
             Products::F32 => 0,
             Products::Bf16 => {

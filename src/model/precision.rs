@@ -180,7 +180,9 @@ impl Precision for Bf16 {
             DenseProducts::Blas => [0, dense::scratch_len(n_samples, k)],
             DenseProducts::Tiles => {
                 let panels = dense_step::hidden_words(n_samples, k).iter().sum();
-                [panels, dense_step::scratch_words(n_samples, TILES_BLOCK)]
+                // The plain autoencoder's loss goes through BLAS all the same.
+                let blas = dense::scratch_len(n_samples, k);
+                [panels, dense_step::scratch_words(n_samples, TILES_BLOCK).max(blas)]
             }
         }
     }

@@ -14,6 +14,14 @@ pub enum Products {
 }
 
 impl Products {
+    /// For records.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+        }
+    }
+
     /// Words of scratch memory that [`Products::multiply`] needs.
     pub(super) fn scratch_words(self, m: usize, n: usize, k: usize) -> usize {
         match self {

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use late_fast_kernels::Isa;
 use late_fast_kernels::adam::Adam;
+use late_fast_kernels::dropout::row_key;
 
 use super::forms::Operation;
 use super::network::Network;
@@ -19,6 +20,8 @@ use crate::profile::Phase;
 const BETA1: f64 = 0.9;
 const BETA2: f64 = 0.999;
 const EPSILON: f64 = 1e-8;
+/// Stream of the random bits of stochastic rounding of the wide layers, and what tells the encoder's from the decoder's.
+const ROUNDING_STREAM: u32 = 1 << 17;
 
 /// Dropout of the hidden activations.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -53,6 +56,8 @@ pub struct StepOptions {
     pub form: KernelForm,
     /// The loss.
     pub loss: LossKind,
+    /// Keys stochastic rounding, where parameters are stored in 16 bits.
+    pub seed: u64,
     /// Learning rate of Adam.
     pub learning_rate: f32,
     /// Dropout of the hidden layers; the input's is the minibatch's own.
@@ -139,7 +144,8 @@ impl<S: Precision> Network<S> {
             #[expect(clippy::cast_possible_truncation, reason = "the network computes in f32")]
             scale: count.recip() as f32,
             keep: options.dropout.map_or(1.0, |d| d.keep),
-            adam: Adam::at_step(f64::from(options.learning_rate), BETA1, BETA2, EPSILON, self.steps),
+            adam: Adam::at_step(f64::from(options.learning_rate), BETA1, BETA2, EPSILON, self.steps)
+                .keyed(row_key(options.seed, ROUNDING_STREAM, 0, 0)),
         };
         let start = Instant::now();
         let sum = match options.loss {
@@ -149,6 +155,7 @@ impl<S: Precision> Network<S> {
         let start = workspace.profile.lap(Phase::Decoder, start);
         hidden::backward(&pass, workspace, &self.hidden, &self.architecture, batch);
         let start = workspace.profile.lap(Phase::Middle, start);
+        let pass = Pass { adam: pass.adam.keyed(u64::from(ROUNDING_STREAM)), ..pass };
         encoder::backward(&pass, workspace, &mut self.encoder, batch);
         let start = workspace.profile.lap(Phase::EncoderStep, start);
         hidden::update(&pass, workspace, &mut self.encoder.bias, &mut self.hidden, &self.architecture, batch);

@@ -4,7 +4,6 @@ use late_fast_kernels::{F32, Isa, decoder};
 
 use super::architecture::Architecture;
 use super::buffer::Buffer;
-use super::dense;
 use super::hidden;
 use super::precision::Precision;
 use crate::error::Result;
@@ -81,17 +80,20 @@ impl<S: Precision> Workspace<S> {
         self.partials.reserve(batch.n_tasks() * n_samples * wide)
     }
 
-    /// Bytes for a minibatch of `n_samples` whose features are dealt to `n_tasks`.
-    pub fn bytes(architecture: &Architecture, n_samples: usize, n_tasks: usize) -> u64 {
-        let widths = || architecture.hidden_widths();
+    /// Bytes for a minibatch of `n_samples` whose features are dealt to `n_tasks`, if it is as full as can be.
+    pub fn bytes(isa: Isa, architecture: &Architecture, n_samples: usize, n_tasks: usize) -> u64 {
+        let (wide, widths) = (architecture.wide(), || architecture.hidden_widths());
         let block = Minibatch::FEATURE_BLOCK.min(architecture.n_features);
-        let sparse = decoder::scratch_len(n_samples, block, n_samples * block, architecture.wide());
-        let scratch = sparse.max(dense::scratch_len(n_samples, architecture.wide()));
-        let floats = 2 * n_samples * widths().sum::<usize>()
+        let sparse = decoder::scratch_len(n_samples, block, n_samples * block, wide);
+        let [panels, dense] = S::dense_scratch(isa, n_samples, wide);
+        let values = 2 * n_samples * widths().sum::<usize>()
+            + widths().sum::<usize>()
             + widths().zip(widths().skip(1)).map(|(n_in, n_out)| n_in * n_out).sum::<usize>()
-            + n_samples * architecture.wide()
-            + n_tasks * (n_samples * architecture.wide() + scratch);
-        floats as u64 * size_of::<f32>() as u64
+            + n_samples * S::row_words(wide)
+            + panels
+            + hidden::scratch_words::<S>(isa, architecture, n_samples)
+            + n_tasks * (n_samples * wide + sparse.max(dense));
+        (values * size_of::<f32>() + n_samples * size_of::<u64>()) as u64
     }
 }
 
@@ -105,4 +107,47 @@ fn sparse_scratch_len(batch: &Minibatch, k: usize) -> usize {
         })
         .max()
         .unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use late_fast_kernels::Bf16;
+
+    fn reserved<S: Precision>(workspace: &Workspace<S>) -> usize {
+        let Workspace { activations, gradients, weight_gradients, bias_gradients, .. } = workspace;
+        let buffers = activations.iter().chain(gradients).chain(weight_gradients).chain(bias_gradients);
+        let values: usize = buffers.map(|buffer| buffer.len()).sum();
+        let others = [workspace.partials.len(), workspace.scratch.len(), workspace.rows.len()];
+        let words = [workspace.panels.len(), workspace.products.len()];
+        4 * (values + others.iter().chain(&words).sum::<usize>()) + 8 * workspace.keys.len()
+    }
+
+    fn plan_covers<S: Precision>(isa: Isa, n_samples: usize, hidden: &[usize]) {
+        let n_features = 300;
+        let (mut indptr, mut features) = (vec![0], vec![]);
+        for _ in 0..n_samples {
+            features.extend(0..n_features);
+            indptr.push(features.len());
+        }
+        let n_features = n_features as usize;
+        let batch = Minibatch::from_rows(n_features, &indptr, &features, &vec![1.0; features.len()]);
+        let architecture = Architecture { n_features, hidden: hidden.to_vec() };
+        let mut workspace = Workspace::<S>::default();
+        workspace.reserve(isa, &architecture, &batch).unwrap();
+        let planned = Workspace::<S>::bytes(isa, &architecture, n_samples, Minibatch::max_tasks(n_features));
+        assert!(planned >= reserved(&workspace) as u64, "{isa} {n_samples} {hidden:?}");
+    }
+
+    #[test]
+    fn the_plan_covers_what_is_reserved() {
+        for isa in Isa::available() {
+            for n_samples in [1, 40, 700] {
+                for hidden in [&[20][..], &[64, 33], &[40, 30, 20]] {
+                    plan_covers::<F32>(isa, n_samples, hidden);
+                    plan_covers::<Bf16>(isa, n_samples, hidden);
+                }
+            }
+        }
+    }
 }

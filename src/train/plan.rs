@@ -1,6 +1,6 @@
 //! What a run will take, before it starts.
 
-use late_fast_kernels::{Bf16, F32};
+use late_fast_kernels::{Bf16, F32, Isa};
 
 use super::split::Split;
 use crate::budget;
@@ -29,7 +29,7 @@ pub struct Plan {
     pub minibatch_bytes: u64,
     /// Bytes of the program and of names and counts of cells and genes.
     pub fixed_bytes: u64,
-    /// Bytes of the blocks that reading, transposing and imputing hold at a time.
+    /// Bytes of the blocks that reading and transposing hold at a time.
     pub block_bytes: u64,
     /// Bytes of the mapped matrix: on disk, cached by the system when memory is free, not counted.
     pub store_bytes: u64,
@@ -38,16 +38,23 @@ pub struct Plan {
 impl Plan {
     /// Plans the training of a network on the matrix that `summary` describes, a row a sample, with
     /// `n_names` cells and genes in all.
-    pub fn new(config: &TrainConfig, summary: &Summary, split: &Split, n_names: usize) -> Self {
+    pub fn new(config: &TrainConfig, summary: &Summary, split: &Split, n_names: usize, isa: Isa) -> Self {
         let n_features = split.features.len();
         let n_samples = split.train.len();
         let architecture = Architecture { n_features, hidden: config.hidden.clone() };
         let n_parameters = architecture.n_parameters();
-        let value_bytes = match config.param_dtype {
-            ParamDtype::F32 => architecture.value_bytes::<F32>(),
-            ParamDtype::Bf16 => architecture.value_bytes::<Bf16>(),
-        };
         let batch = config.batch_size.min(n_samples.max(1));
+        let n_tasks = Minibatch::max_tasks(n_features);
+        let (value_bytes, workspace_bytes) = match config.param_dtype {
+            ParamDtype::F32 => (
+                architecture.value_bytes::<F32>(),
+                Workspace::<F32>::bytes(isa, &architecture, batch, n_tasks),
+            ),
+            ParamDtype::Bf16 => (
+                architecture.value_bytes::<Bf16>(),
+                Workspace::<Bf16>::bytes(isa, &architecture, batch, n_tasks),
+            ),
+        };
         let nnz_per_batch = entries_of_largest_batch(&summary.row_nnz, batch);
         Self {
             n_parameters,
@@ -55,8 +62,7 @@ impl Plan {
             steps_per_epoch: n_samples.div_ceil(config.batch_size) as u64,
             weight_bytes: 2 * value_bytes,
             optimiser_bytes: 2 * value_bytes,
-            minibatch_bytes: Workspace::<F32>::bytes(&architecture, batch, Minibatch::max_tasks(n_features))
-                + Minibatch::bytes(n_features, batch, nnz_per_batch),
+            minibatch_bytes: workspace_bytes + Minibatch::bytes(n_features, batch, nnz_per_batch),
             fixed_bytes: budget::fixed_bytes(n_names),
             block_bytes: budget::block_bytes(summary.tally.nnz),
             store_bytes: summary.store_bytes(),
@@ -92,7 +98,7 @@ impl Plan {
 
 /// About the entries of the largest minibatch: those of an average one and three standard deviations. Rows without
 /// an entry are no samples.
-fn entries_of_largest_batch(row_nnz: &[u64], batch_size: usize) -> u64 {
+pub fn entries_of_largest_batch(row_nnz: &[u64], batch_size: usize) -> u64 {
     let (mut n, mut sum, mut squares) = (0.0, 0.0, 0.0);
     for &nnz in row_nnz.iter().filter(|&&nnz| nnz > 0) {
         let nnz = nnz as f64;

@@ -175,6 +175,7 @@ impl<S: Precision> Run<'_, S> {
             isa: self.isa,
             form: config.kernel,
             loss: self.loss_kind(),
+            seed: config.seed,
             learning_rate: config.learning_rate,
             dropout: (config.dropout_hidden > 0.0).then_some(HiddenDropout {
                 keep: 1.0 - config.dropout_hidden,
