@@ -202,7 +202,7 @@ fn settings_that_cannot_be_used_are_usage_errors() {
 fn a_plan_above_the_budget_is_refused_before_anything_is_written() {
     let place = workplace();
     let wide = ["train", "--h5", "in.h5", "--hidden", "16000", "--memory", "140M"];
-    let parts = ["memory", "110.00 MiB", "--hidden", "--memory"];
+    let parts = ["memory", "140.00 MiB", "--hidden", "--memory"];
     place.fail(&wide, &parts);
     place.fail(&[&wide[..], &["--dry-run"]].concat(), &parts);
     // Too little even to read the matrix.

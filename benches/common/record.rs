@@ -201,7 +201,7 @@ fn undisturbed<T>(patience: &mut Duration, mut work: impl FnMut() -> T) -> (T, b
         let result = work();
         let others = others_ticks().saturating_sub(before);
         // Ticks of 10 ms: two are within the error of reading, a twentieth of a CPU is nothing.
-        let disturbed = others > 2 + start.elapsed().as_millis() as u64 / 200;
+        let disturbed = others > 2 + u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX) / 200;
         if !disturbed || patience.is_zero() {
             return (result, disturbed);
         }
