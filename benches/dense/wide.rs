@@ -97,7 +97,7 @@ impl Half {
                 decoder_step_dense(isa, memory.dd, part, batch, memory.scratch, K, 1e-4, adam, loss)
             } else {
                 let batch = Batch::<Bf16> { targets, by_sample: block.view(), d, d_rows };
-                decoder_step(isa, memory.dd, part, batch, memory.values, K, 1e-4, adam, loss)
+                decoder_step(isa, memory.dd, part, batch, memory.values, K, 1e-4, adam, loss, true)
             };
             start = end;
         }
@@ -111,7 +111,7 @@ impl Half {
             if dense {
                 encoder_forward_dense(isa, memory.dd, block.view(), w, memory.scratch, K);
             } else {
-                spmm::<Bf16>(isa, memory.dd, block.view(), w, K);
+                spmm::<Bf16>(isa, memory.dd, block.view(), w, K, true);
             }
         }
     }
