@@ -57,9 +57,10 @@ impl Operation {
     }
 }
 
-/// Nanoseconds of a thread for each feature, each sample of a feature, and each stored entry, beside the pass over the
-/// parameters that both forms share. Measured at 800 hidden units on a CPU with AVX-512, AMX and 2 MiB of L2
-/// (`cargo bench --bench step`, `--bench dense`); other CPUs are slower in both forms alike, so that the choice holds.
+/// Nanoseconds of a thread for each feature, each sample of a feature, and each stored entry. Fitted to measurements
+/// at 256 and 1024 samples and 800 hidden units on a CPU with AVX-512, AMX and 2 MiB of L2 (`kernels/README.md` has
+/// those of bf16, `cargo bench --bench step` those of f32); what both forms of an operation share may be left out of
+/// both. Other CPUs are slower in both forms alike, so that the choice holds.
 #[derive(Clone, Copy, Debug)]
 struct Cost {
     feature: f64,
