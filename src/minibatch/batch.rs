@@ -12,7 +12,7 @@ const ENTRIES_PER_FEATURE: usize = 8;
 /// never on the threads, since each task has a partial sum of its own and their order fixes the result's bits.
 const MAX_TASKS: usize = 32;
 const BLOCKS_PER_TASK: usize = 8;
-const MIN_TASKS: usize = 4;
+const MIN_TASKS: usize = 8;
 
 /// Entries sorted by feature: the transpose of a minibatch.
 #[derive(Clone, Debug, Default)]
