@@ -118,7 +118,7 @@ pub fn all_outputs(
 }
 
 /// The decoder's step: three products, the loss of the observed entries and Adam. Returns the sum of squared errors.
-#[allow(clippy::too_many_arguments, reason = "the arguments of the kernel it stands beside")]
+#[allow(clippy::too_many_arguments, reason = "outputs, inputs, sizes, as in the kernels")]
 pub fn decoder_step(
     isa: Isa,
     dd: &mut [f32],

@@ -64,6 +64,17 @@ struct Record {
     min: f64,
 }
 
+impl Record {
+    fn csv(&self) -> String {
+        let Self { row: Row { bench, name, shape, isa, threads, cost }, median, min } = self;
+        let [nnz, gflops, gbytes] = rates(*cost, *median);
+        let (date, cpu, median, min) = (date(), cpu_model(), 1e3 * median, 1e3 * min);
+        format!(
+            "{date},{cpu},{isa},{threads},{bench},{name},{shape},{median:.4},{min:.4},{nnz:.3e},{gflops:.2},{gbytes:.3}\n"
+        )
+    }
+}
+
 /// All rows of a run.
 pub struct Report {
     records: Vec<Record>,
@@ -124,12 +135,21 @@ impl Report {
         kept
     }
 
-    /// Adds a row that was timed elsewhere. A row without times was filtered out.
+    /// Adds a row that was timed elsewhere, and appends it to the CSV file if one is wanted and this is no test. A row
+    /// without times was filtered out.
     pub fn add(&mut self, row: Row, times: impl Iterator<Item = Duration>) {
         let mut times: Vec<f64> = times.map(|time| time.as_secs_f64()).collect();
         times.sort_by(f64::total_cmp);
         if let Some(&min) = times.first() {
-            self.records.push(Record { row, median: times[times.len() / 2], min });
+            let record = Record { row, median: times[times.len() / 2], min };
+            if let (Some(path), false) = (std::env::var_os(CSV_VARIABLE), super::is_test()) {
+                // At once: a run that is stopped keeps what it has.
+                let mut file = OpenOptions::new().create(true).append(true).open(path).unwrap();
+                let is_new = file.metadata().unwrap().len() == 0;
+                let header = if is_new { format!("{CSV_HEADER}\n") } else { String::new() };
+                file.write_all((header + &record.csv()).as_bytes()).unwrap();
+            }
+            self.records.push(record);
         }
     }
 
@@ -152,7 +172,7 @@ impl Report {
         Some([slow.median / fast.median, slow.min / fast.min])
     }
 
-    /// Prints the table; appends to the CSV file if one is wanted and this was no test.
+    /// Prints the table.
     pub fn finish(&self) {
         println!(
             "\n{:<28} {:<24} {:>2} {:<36} {:>10} {:>10} {:>9} {:>9} {:>9} {:>8}",
@@ -173,24 +193,6 @@ impl Report {
             );
         }
         println!("other processes ran during {} of {} samples", self.disturbed, self.samples);
-        if let (Some(path), false) = (std::env::var_os(CSV_VARIABLE), super::is_test()) {
-            let mut file = OpenOptions::new().create(true).append(true).open(path).unwrap();
-            let is_new = file.metadata().unwrap().len() == 0;
-            file.write_all(self.csv(is_new).as_bytes()).unwrap();
-        }
-    }
-
-    fn csv(&self, header: bool) -> String {
-        let (date, cpu) = (date(), cpu_model());
-        let mut out = if header { format!("{CSV_HEADER}\n") } else { String::new() };
-        for Record { row: Row { bench, name, shape, isa, threads, cost }, median, min } in &self.records {
-            let [nnz, gflops, gbytes] = rates(*cost, *median);
-            let (median, min) = (1e3 * median, 1e3 * min);
-            out += &format!(
-                "{date},{cpu},{isa},{threads},{bench},{name},{shape},{median:.4},{min:.4},{nnz:.3e},{gflops:.2},{gbytes:.3}\n"
-            );
-        }
-        out
     }
 }
 
@@ -201,7 +203,7 @@ fn undisturbed<T>(patience: &mut Duration, mut work: impl FnMut() -> T) -> (T, b
         let result = work();
         let others = others_ticks().saturating_sub(before);
         // Ticks of 10 ms: two are within the error of reading, a twentieth of a CPU is nothing.
-        let disturbed = others > 2 + u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX) / 200;
+        let disturbed = others as f64 > 2.0 + 5.0 * start.elapsed().as_secs_f64();
         if !disturbed || patience.is_zero() {
             return (result, disturbed);
         }
