@@ -37,6 +37,7 @@ pub mod dropout;
 pub mod encoder;
 pub mod gemm;
 pub mod gemm_bf16;
+mod gradient;
 mod isa;
 mod lanes;
 mod layer;

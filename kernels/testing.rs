@@ -220,72 +220,49 @@ pub fn feature_rates(n_features: usize, density: f64, spread: Spread, rng: &mut 
 /// A copy that starts on a cache line, as the large arrays of a fast caller do: rows of 800 values then never
 /// straddle one.
 #[derive(Debug)]
-pub struct Aligned {
-    padded: Vec<f32>,
+pub struct Aligned<W = f32> {
+    padded: Vec<W>,
     start: usize,
     len: usize,
 }
 
-impl Aligned {
+/// Words that start on a cache line, as packed factors should.
+pub type AlignedWords = Aligned<u32>;
+
+impl<W: Copy + Default> Aligned<W> {
     /// Copies the values.
     #[must_use]
-    pub fn new(values: &[f32]) -> Self {
-        let mut padded: Vec<f32> = Vec::with_capacity(values.len() + 16);
-        let start = padded.as_ptr().align_offset(64).min(16);
-        padded.resize(start, 0.0);
-        padded.extend_from_slice(values);
-        Self { padded, start, len: values.len() }
+    pub fn new(values: &[W]) -> Self {
+        let mut out = Self::zeros(values.len());
+        out.copy_from_slice(values);
+        out
+    }
+
+    /// `len` zeros.
+    #[must_use]
+    pub fn zeros(len: usize) -> Self {
+        let padded = vec![W::default(); len + 64];
+        let start = padded.as_ptr().align_offset(64).min(64);
+        Self { padded, start, len }
     }
 }
 
-impl Clone for Aligned {
+impl<W: Copy + Default> Clone for Aligned<W> {
     fn clone(&self) -> Self {
         Self::new(self)
     }
 }
 
-impl std::ops::Deref for Aligned {
-    type Target = [f32];
+impl<W> std::ops::Deref for Aligned<W> {
+    type Target = [W];
 
-    fn deref(&self) -> &[f32] {
+    fn deref(&self) -> &[W] {
         &self.padded[self.start..self.start + self.len]
     }
 }
 
-impl std::ops::DerefMut for Aligned {
-    fn deref_mut(&mut self) -> &mut [f32] {
-        &mut self.padded[self.start..self.start + self.len]
-    }
-}
-
-/// Words that start on a cache line, as packed factors should.
-#[derive(Debug)]
-pub struct AlignedWords {
-    padded: Vec<u32>,
-    start: usize,
-    len: usize,
-}
-
-impl AlignedWords {
-    /// `len` zeros.
-    #[must_use]
-    pub fn zeros(len: usize) -> Self {
-        let padded = vec![0; len + 16];
-        let start = padded.as_ptr().align_offset(64).min(16);
-        Self { padded, start, len }
-    }
-}
-
-impl std::ops::Deref for AlignedWords {
-    type Target = [u32];
-
-    fn deref(&self) -> &[u32] {
-        &self.padded[self.start..self.start + self.len]
-    }
-}
-
-impl std::ops::DerefMut for AlignedWords {
-    fn deref_mut(&mut self) -> &mut [u32] {
+impl<W> std::ops::DerefMut for Aligned<W> {
+    fn deref_mut(&mut self) -> &mut [W] {
         &mut self.padded[self.start..self.start + self.len]
     }
 }

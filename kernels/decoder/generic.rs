@@ -1,10 +1,11 @@
 use super::{Batch, EntryLoss, MAX_FEATURES, tile_of};
 use crate::adam::AdamLanes;
-use crate::blocks::{RowBlock, over_row};
+use crate::blocks::over_row;
+use crate::gradient::{Carry, Gradient};
 use crate::lanes::Lanes;
 use crate::sddmm::dots;
-use crate::spmm::generic::{Row, accumulate};
-use crate::storage::{F32, Rounding, Rows, store, store_head, update_groups, zeros};
+use crate::spmm::generic::Row;
+use crate::storage::{F32, Rounding, Rows};
 use crate::{Adam, CsrView, WideLayerMut};
 
 /// Entries of a sample whose rows of `w` stay in L1 between the outputs and `dd`.
@@ -160,76 +161,6 @@ fn not_the_same_entries(feature: usize) -> ! {
     panic!("by_sample and targets have other entries, or in another order, at feature {feature}")
 }
 
-/// One feature's gradient over the samples of a tile, added to that of earlier tiles, then either carried on or
-/// used by Adam.
-struct Feature<'a, S: Rows, V> {
-    rows: [*mut S::Word; 3],
-    samples: &'a [u32],
-    slopes: &'a [f32],
-    d: *const S::Word,
-    row_words: usize,
-    carry: Carry,
-    adam: AdamLanes<V>,
-    rounding: Rounding,
-}
-
-/// A feature's gradient between tiles, a row of `k` values.
-#[derive(Clone, Copy)]
-struct Carry {
-    row: *mut f32,
-    is_first: bool,
-    is_last: bool,
-}
-
-impl<S: Rows, V: Lanes> RowBlock<V> for Feature<'_, S, V> {
-    #[inline(always)]
-    unsafe fn block<const M: usize>(&mut self, group: usize) {
-        let mut dw = [zeros::<V>(); M];
-        // SAFETY: `M` groups lie within every row.
-        unsafe {
-            if !self.carry.is_first {
-                for (i, dw) in dw.iter_mut().enumerate() {
-                    *dw = F32::load(self.carry.row, group + i);
-                }
-            }
-            for (&sample, &slope) in self.samples.iter().zip(self.slopes) {
-                let d = self.d.add(sample as usize * self.row_words);
-                let slope = V::splat(slope);
-                for (i, dw) in dw.iter_mut().enumerate() {
-                    accumulate(dw, S::load(d, group + i), slope);
-                }
-            }
-            if self.carry.is_last {
-                update_groups::<S, V, M>(&self.adam, self.rows, group, &dw, self.rounding);
-            } else {
-                for (i, &dw) in dw.iter().enumerate() {
-                    store(self.carry.row, group + i, dw);
-                }
-            }
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn tail(&mut self, group: usize, left: usize) {
-        let mut dw = zeros::<V>();
-        // SAFETY: `left` values of the group lie within every row.
-        unsafe {
-            if !self.carry.is_first {
-                dw = F32::load_head(self.carry.row, group, left);
-            }
-            for (&sample, &slope) in self.samples.iter().zip(self.slopes) {
-                let d = self.d.add(sample as usize * self.row_words);
-                accumulate(&mut dw, S::load_head(d, group, left), V::splat(slope));
-            }
-            if self.carry.is_last {
-                S::update_head(&self.adam, self.rows, group, dw, left, self.rounding);
-            } else {
-                store_head(self.carry.row, group, dw, left);
-            }
-        }
-    }
-}
-
 /// # Safety
 /// The CPU has the instruction set of `V`; the lengths are those of the safe entry.
 #[inline(always)]
@@ -272,11 +203,11 @@ pub(super) unsafe fn decoder_step<S: Rows, V: Lanes, const N: usize>(
                     is_first: start == 0,
                     is_last: end == n_samples,
                 };
-                let mut this = Feature::<S, V> {
+                let mut this = Gradient::<S, V> {
                     rows: rows.map(|row| row.add(feature * row_words)),
                     samples: &targets.indices()[entries.clone()],
-                    slopes: &slopes[entries],
-                    d: d_rows,
+                    values: &slopes[entries],
+                    x: d_rows,
                     row_words,
                     carry,
                     adam: lanes,

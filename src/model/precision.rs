@@ -56,8 +56,7 @@ pub trait Precision:
     /// The activation or gradient beside a wide layer, `n_samples x k`, as the dense forms take it.
     fn prepare_factor<'a>(isa: Isa, x: &'a [f32], n_samples: usize, scratch: &'a mut [u32]) -> Factor<'a>;
 
-    /// The decoder's step on the features of `targets` (features x samples), overwriting `dd`; see
-    /// [`dense::decoder_step`].
+    /// The decoder's step on the features of `targets` (features x samples), overwriting `dd`.
     fn decoder_step_dense(
         pass: &Pass,
         dd: &mut [f32],
@@ -69,7 +68,7 @@ pub trait Precision:
         dense::decoder_step(pass, dd, layer, targets, d.values, scratch)
     }
 
-    /// The encoder's forward product of a block of features; see [`dense::encoder_forward`].
+    /// The encoder's forward product of a block of features.
     fn encoder_forward_dense(
         isa: Isa,
         out: &mut [f32],
@@ -82,7 +81,7 @@ pub trait Precision:
         dense::encoder_forward::<Self>(isa, out, x, w, k, scratch, add);
     }
 
-    /// The encoder's step on the features of `xt` (features x samples); see [`dense::encoder_step`].
+    /// The encoder's step on the features of `xt` (features x samples).
     fn encoder_step_dense(
         pass: &Pass,
         layer: WideWeightsMut<'_, Self>,
