@@ -203,3 +203,19 @@ fn check(fine: bool, problem: impl FnOnce() -> String, remedy: &str) -> Result<(
     }
     Err(Error::Usage { problem: format!("{} cannot be used", problem()), remedy: remedy.into() })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::TrainConfig;
+
+    #[test]
+    fn settings_of_earlier_versions_are_read() {
+        let config = TrainConfig::default();
+        let mut json = serde_json::to_value(&config).unwrap();
+        let fields = json.as_object_mut().unwrap();
+        for added in ["param_dtype", "kernel", "store_dtype"] {
+            assert!(fields.remove(added).is_some(), "{added} is not written");
+        }
+        assert_eq!(serde_json::from_value::<TrainConfig>(json).unwrap(), config);
+    }
+}

@@ -101,6 +101,12 @@ impl<'a, T> TaskRows<'a, T> {
     pub fn new(rows: &'a mut [T], width: usize, first_row: &'a (dyn Fn(usize) -> usize + Sync)) -> Self {
         Self { rows, width, first_row, start: 0 }
     }
+
+    /// Equal parts for `n_tasks` tasks; what is left over is not dealt.
+    pub fn equal(rows: &'a mut [T], n_tasks: usize) -> Self {
+        let width = rows.len() / n_tasks.max(1);
+        Self::new(&mut rows[..n_tasks * width], width, &|task| task)
+    }
 }
 
 impl<T: Send> Divide for TaskRows<'_, T> {

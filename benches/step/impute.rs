@@ -1,6 +1,7 @@
 //! The dense product of imputation, `relu(d w^T + bias)` for all features, halves of them on each thread.
 
 use criterion::Criterion;
+use late_fast::model::{Architecture, Network, OutputLayer, Products};
 use late_fast::parallel::{self, with_threads};
 use late_fast_kernels::gemm_bf16::{pack_right, panel_words, relu_affine};
 use late_fast_kernels::paired::{pack_rows, words};
@@ -53,6 +54,25 @@ pub(crate) fn bench_impute(c: &mut Criterion, report: &mut Report) {
     for threads in [1, 2] {
         let row = row("dense_openblas", Isa::detect(), threads, 4);
         report.measure_with(c, row, |n| iterate(threads, n, &mut halves, openblas));
+    }
+    // As `impute` computes it: blocks of 256 features dealt to the threads.
+    let mut network = Network::zeros(Architecture { n_features, hidden: vec![k, 8] }).unwrap();
+    for (half, w) in halves.iter().zip(network.decoder.weight.value.chunks_mut(n_features / 2 * k)) {
+        w.copy_from_slice(&half.w);
+    }
+    for threads in [1, 2] {
+        report.measure_with(c, row("late_fast_f32", Isa::detect(), threads, 4), |n| {
+            let layer = OutputLayer::new(&network, Isa::detect(), Products::F32).unwrap();
+            let input = layer.input(&d);
+            with_threads(threads, || {
+                let blocks = || {
+                    let blocks = parallel::tiles(n_features, 256);
+                    std::hint::black_box(parallel::map(blocks, |features| layer.output(&input, features)));
+                };
+                (0..n).map(|_| Iteration::timed(blocks)).collect()
+            })
+            .unwrap()
+        });
     }
     if !Isa::Amx.is_available() {
         println!("SKIPPED relu_affine on AMX");

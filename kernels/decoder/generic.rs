@@ -27,8 +27,8 @@ struct Sample<'a, S: Rows> {
 
 impl<S: Rows> Sample<'_, S> {
     /// Losses and gradients of up to [`VISIT`] entries: their rows of `w` come into L1 with the outputs and serve
-    /// again for `dd`, which is kept in registers meanwhile. (Adding to `dd` in memory for four entries at a time
-    /// took twice as long: loads of `w` wait for earlier stores to `dd` at the same offset in a page of 4 KiB.)
+    /// again for `dd`, which is kept in registers meanwhile. (Adding to `dd` in memory for four entries at a time took
+    /// 1 to 3% more of the whole step of the layer.)
     ///
     /// # Safety
     /// The CPU has the instruction set of `V`; the pointers are valid as stated, `features` are below `n_features`.

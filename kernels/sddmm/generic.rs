@@ -3,7 +3,7 @@ use crate::lanes::Lanes;
 use crate::storage::{F32, Group, Rows, zeros};
 
 /// Dot products of `G` rows with a shared one, each in two sums: `2 G` chains hide the latency of the additions,
-/// and the `G` rows share the loads of the other. (Eight rows, or four sums each, measured no different.)
+/// and the `G` rows share the loads of the other.
 ///
 /// # Safety
 /// The CPU has the instruction set of `V`; every row is valid for `k` values as stored.

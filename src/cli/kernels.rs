@@ -55,9 +55,10 @@ pub(super) fn run(args: &KernelsArgs, common: &Common) -> anyhow::Result<()> {
         return Ok(());
     }
     let allowed = common.memory.unwrap_or_else(memory::available);
+    let wide = hidden()[0] as f64;
     let nnz = args.density * f64::from(args.features) * args.batch_size as f64;
     // Parameters in f32 with their moments, the minibatch and its dense form, a few times over.
-    let needed = 1e9 + 16.0 * 2.0 * 800.0 * f64::from(args.features) + 64.0 * nnz;
+    let needed = 1e9 + 16.0 * 2.0 * wide * f64::from(args.features) + 64.0 * nnz;
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates, as wanted")]
     budget::check(needed as u64, allowed, || "time a smaller network: --features, --batch-size".into())?;
     parallel::with_threads(common.threads, || measure(args, isa, &reporter))?
@@ -247,7 +248,7 @@ fn sgemm_gflops(isa: Isa) -> f64 {
     let ([m, n, k], tasks) = (PRODUCT, 2 * parallel::n_threads());
     let (a, b, mut c) = (vec![0.5; m * k], vec![0.5; k * n], vec![0.0; tasks * m * n]);
     let seconds = fastest(|| {
-        let parts = TaskRows::new(&mut c, m * n, &|task| task);
+        let parts = TaskRows::equal(&mut c, tasks);
         parallel::each(0..tasks, parts, &|_, part| {
             let (a, b) = (DenseView::new(&a, m, k), DenseView::new(&b, k, n));
             gemm(isa, DenseViewMut::new(part.rows, m, n), a, b, 0.0);
@@ -260,7 +261,7 @@ fn tiles_gflops(isa: Isa) -> f64 {
     let ([m, n, k], tasks) = (PRODUCT, 2 * parallel::n_threads());
     let (a, b, mut c) = (vec![0; m * words(k)], vec![0; panel_words(k, n)], vec![0.0; tasks * m * n]);
     let seconds = fastest(|| {
-        let parts = TaskRows::new(&mut c, m * n, &|task| task);
+        let parts = TaskRows::equal(&mut c, tasks);
         parallel::each(0..tasks, parts, &|_, part| {
             gemm_packed(isa, DenseViewMut::new(part.rows, m, n), &a, &b, k, false);
         });
@@ -276,7 +277,7 @@ fn bandwidth(isa: Isa) -> f64 {
     let [mut w, mut m, mut v] = [0.1; 3].map(|x| vec![x; TASKS * TASK]);
     let g = vec![0.1; TASKS * TASK];
     let seconds = fastest(|| {
-        let rows = |rows| TaskRows::new(rows, TASK, &|task| task);
+        let rows = |rows| TaskRows::equal(rows, TASKS);
         let parts = (rows(&mut w), (rows(&mut m), rows(&mut v)));
         parallel::each(0..TASKS, parts, &|task, (w, (m, v))| {
             adam(isa, w.rows, m.rows, v.rows, &g[task * TASK..(task + 1) * TASK], &coefficients);

@@ -47,9 +47,8 @@ fn step_tasks<S: Precision>(
     let n_tasks = batch.n_tasks();
     let Layer { weight, bias } = layer;
     let biases = TaskBiases { values: [&mut bias.value, &mut bias.m, &mut bias.v], batch, first: 0 };
-    let per_task = [batch.n_samples() * k, scratch.len() / n_tasks.max(1)];
-    let dds = TaskRows::new(&mut partials[..n_tasks * per_task[0]], per_task[0], &|task| task);
-    let scratch = TaskRows::new(&mut scratch[..n_tasks * per_task[1]], per_task[1], &|task| task);
+    let dds = TaskRows::equal(&mut partials[..n_tasks * batch.n_samples() * k], n_tasks);
+    let scratch = TaskRows::equal(scratch, n_tasks);
     let parts = ((TaskWeights::<S>::new(weight, batch, k), biases), (dds, scratch));
     parallel::sum(0..n_tasks, parts, &|task, ((weights, biases), (dd, scratch))| {
         let [bias, bias_m, bias_v] = biases.values;

@@ -54,6 +54,23 @@ pub(super) fn for_each_block<S: Precision>(
     sum
 }
 
+/// [`for_each_block`] of weights without biases.
+pub(super) fn for_each_weights_block<S: Precision>(
+    weights: WideWeightsMut<'_, S>,
+    n_features: usize,
+    block: usize,
+    k: usize,
+    mut work: impl FnMut(Range<usize>, WideWeightsMut<'_, S>),
+) {
+    let mut rest = weights;
+    for start in (0..n_features).step_by(block) {
+        let features = start..n_features.min(start + block);
+        let (head, tail) = rest.split_at(features.len(), k);
+        rest = tail;
+        work(features, head);
+    }
+}
+
 /// [`decoder_step`](late_fast_kernels::decoder::decoder_step) through every output of the features of `targets`
 /// (features x samples).
 pub(super) fn decoder_step<S: Precision>(
@@ -194,12 +211,9 @@ pub(super) fn encoder_step<S: Precision>(
     adam: &Adam,
     scratch: &mut [f32],
 ) {
-    let (n_samples, mut rest) = (xt.n_cols(), layer);
-    for start in (0..xt.n_rows()).step_by(BLOCK) {
-        let features = start..xt.n_rows().min(start + BLOCK);
+    let n_samples = xt.n_cols();
+    for_each_weights_block(layer, xt.n_rows(), BLOCK, k, |features, weights| {
         let width = features.len();
-        let (weights, others) = rest.split_at(width, k);
-        rest = others;
         let Scratch { y: dense, dw, .. } = Scratch::new(scratch, n_samples, width, k);
         dense.fill(0.0);
         for_each_entry(xt.rows(features), |sample, feature, value| {
@@ -208,7 +222,7 @@ pub(super) fn encoder_step<S: Precision>(
         let (x, dh) = (DenseView::new(dense, width, n_samples), DenseView::new(dh, n_samples, k));
         gemm(isa, DenseViewMut::new(dw, width, k), x, dh, 0.0);
         adam_rows(isa, weights, dw, k, adam);
-    }
+    });
 }
 
 /// `y = relu(d w^T + bias)`: the dense output of some features, `n_samples x n_features`.

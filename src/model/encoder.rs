@@ -25,10 +25,8 @@ pub(super) fn forward<S: Precision>(
 ) {
     let (n_tasks, size, row_words) = (batch.n_tasks(), batch.n_samples() * k, S::row_words(k));
     let is_dense = forms::is_dense_for::<S>(isa, form, Operation::EncoderForward, batch);
-    let scratch_len = workspace.scratch.len() / n_tasks.max(1);
-    let partials = TaskRows::new(&mut workspace.partials[..n_tasks * size], size, &|task| task);
-    let scratch = &mut workspace.scratch[..n_tasks * scratch_len];
-    let scratch = TaskRows::new(scratch, scratch_len, &|task| task);
+    let partials = TaskRows::equal(&mut workspace.partials[..n_tasks * size], n_tasks);
+    let scratch = TaskRows::equal(&mut workspace.scratch, n_tasks);
     parallel::each(0..n_tasks, (partials, scratch), &|task, (partial, scratch)| {
         for (block, (features, inputs)) in batch.task_inputs(task).enumerate() {
             let w = &layer.weight.value[features.start * row_words..features.end * row_words];
@@ -76,8 +74,7 @@ pub(super) fn backward<S: Precision>(
     let weights = TaskWeights::<S>::new(&mut layer.weight, batch, k);
     if pass.is_dense::<S>(Operation::EncoderStep, batch) {
         let dh = S::prepare_factor(pass.isa, dh, batch.n_samples(), panels);
-        let scratch_len = scratch.len() / n_tasks.max(1);
-        let scratch = TaskRows::new(&mut scratch[..n_tasks * scratch_len], scratch_len, &|task| task);
+        let scratch = TaskRows::equal(scratch, n_tasks);
         parallel::each(0..n_tasks, (weights, scratch), &|task, (part, scratch)| {
             let inputs = batch.inputs_of(batch.task_features(task));
             S::encoder_step_dense(pass, part.weights, inputs, &dh, scratch.rows);

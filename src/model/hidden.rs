@@ -61,11 +61,11 @@ pub(super) fn forward<S: Precision>(
         });
         let (before, rest) = activations.split_at_mut(k);
         let bias = k.checked_sub(1).map_or(encoder_bias, |k| &layers[k].bias.value);
-        // The first activation is no product.
+        // The first activation is a sum of partial results, not a product.
         let n_in = k.checked_sub(1).map_or(0, |k| architecture.hidden_width(k));
         let words = if k == 0 { 0 } else { products.scratch_words(SAMPLE_TILE, width, n_in) };
         let out = TaskRows::new(&mut rest[0][..n_samples * width], width, &tile_row);
-        let scratch = TaskRows::new(&mut scratch[..n_tiles * words], words, &|tile| tile);
+        let scratch = TaskRows::equal(&mut scratch[..n_tiles * words], n_tiles);
         parallel::each(0..n_tiles, (out, scratch), &|tile, (out, scratch)| {
             let (out, first) = (out.rows, tile_row(tile));
             let n_rows = out.len() / width;
@@ -115,11 +115,11 @@ pub(super) fn backward<S: Precision>(
     for k in (0..activations.len()).rev() {
         let width = architecture.hidden_width(k);
         let (rest, after) = gradients.split_at_mut(k + 1);
-        // Nor is the last one's gradient.
+        // The last gradient is a sum of partial results, not a product.
         let n_out = if after.is_empty() { 0 } else { architecture.hidden_width(k + 1) };
         let words = if n_out == 0 { 0 } else { products.scratch_words(SAMPLE_TILE, width, n_out) };
         let out = TaskRows::new(&mut rest[k][..n_samples * width], width, &tile_row);
-        let scratch = TaskRows::new(&mut scratch[..n_tiles * words], words, &|tile| tile);
+        let scratch = TaskRows::equal(&mut scratch[..n_tiles * words], n_tiles);
         parallel::each(0..n_tiles, (out, scratch), &|tile, (out, scratch)| {
             let (out, first) = (out.rows, tile_row(tile));
             let n_rows = out.len() / width;
@@ -195,7 +195,7 @@ fn update_weights(
     let rows = |rows| TaskRows::new(rows, n_out, &first_unit);
     let n_tiles = n_in.div_ceil(WEIGHT_TILE);
     let words = products.scratch_words(WEIGHT_TILE, n_out, n_samples);
-    let scratch = TaskRows::new(&mut scratch[..n_tiles * words], words, &|tile| tile);
+    let scratch = TaskRows::equal(&mut scratch[..n_tiles * words], n_tiles);
     let parts = ((rows(value), rows(dw)), (rows(m), rows(v)));
     parallel::each(0..n_tiles, (parts, scratch), &|tile, (((w, g), (m, v)), scratch)| {
         let units = first_unit(tile)..first_unit(tile + 1);

@@ -252,14 +252,10 @@ impl Precision for Bf16 {
         match dh.panels {
             None => dense::encoder_step::<Self>(*isa, layer, xt, dh.values, *k, adam, scratch),
             Some(panels) => {
-                let (scratch, mut rest) = (bytemuck::cast_slice_mut(scratch), layer);
-                for start in (0..xt.n_rows()).step_by(TILES_BLOCK) {
-                    let features = start..xt.n_rows().min(start + TILES_BLOCK);
-                    let (layer, others) = rest.split_at(features.len(), *k);
-                    rest = others;
-                    let (xt, dh) = (xt.rows(features), panels.for_weights);
-                    dense_step::encoder_step_dense(*isa, layer, xt, dh, scratch, *k, adam);
-                }
+                let (scratch, dh) = (bytemuck::cast_slice_mut(scratch), panels.for_weights);
+                dense::for_each_weights_block(layer, xt.n_rows(), TILES_BLOCK, *k, |features, layer| {
+                    dense_step::encoder_step_dense(*isa, layer, xt.rows(features), dh, scratch, *k, adam);
+                });
             }
         }
     }
