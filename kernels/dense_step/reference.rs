@@ -1,6 +1,7 @@
 use super::DenseBatch;
 use crate::decoder::{EntryLoss, MAX_K};
-use crate::paired::{GROUP, GROUP_WORDS, bf16_round, to_f32, words};
+use crate::gemm_bf16::reference as gemm_bf16;
+use crate::paired::{bf16_round, to_f32, words};
 use crate::storage::{Rounding, Rows};
 use crate::{Adam, Bf16, CsrView, WideLayerMut, WideWeightsMut};
 
@@ -86,13 +87,8 @@ pub(super) fn encoder_step_dense(
     }
 }
 
-/// The element (row, col) of the panels of a right factor of `n_rows`.
 fn right(panels: &[u32], n_rows: usize, row: usize, col: usize) -> f64 {
-    let word = row / GROUP * GROUP_WORDS + row % GROUP_WORDS;
-    let word = panels[(col / 16 * words(n_rows) + word) * 16 + col % 16];
-    let half = if row % GROUP < GROUP_WORDS { word & 0xffff } else { word >> 16 };
-    #[allow(clippy::cast_possible_truncation, reason = "16 bits are left")]
-    f64::from(to_f32(half as u16))
+    f64::from(gemm_bf16::at(panels, n_rows, row, col))
 }
 
 fn rounded(x: f32) -> f64 {

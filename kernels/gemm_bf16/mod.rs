@@ -20,7 +20,7 @@ use crate::{DenseView, DenseViewMut, Isa, Kernel};
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod amx;
 mod pack;
-mod reference;
+pub(crate) mod reference;
 #[cfg(test)]
 mod tests;
 

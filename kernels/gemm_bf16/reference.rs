@@ -17,9 +17,7 @@ pub(super) fn gemm_bf16__reference(
         for col in 0..cols.len() {
             let terms = (0..k).map(|k_at| {
                 let (word, high) = place(k_at);
-                let a = half(a[row * words(k) + word], high);
-                let b = half(b[(col / PANEL * words(k) + word) * PANEL + col % PANEL], high);
-                f64::from(a) * f64::from(b)
+                f64::from(half(a[row * words(k) + word], high)) * f64::from(at(b, k, k_at, col))
             });
             let c = &mut c.data()[row * stride + cols.start + col];
             let sum = terms.sum::<f64>()
@@ -57,6 +55,12 @@ pub(super) fn pack_right_bf16__reference(out: &mut [u32], b: DenseView<'_>) {
             out[(col / PANEL * col_words + word) * PANEL + col % PANEL] |= placed(b.at(row, col), high);
         }
     }
+}
+
+/// The element (row, col) of the panels of a right factor of `n_rows`.
+pub(crate) fn at(panels: &[u32], n_rows: usize, row: usize, col: usize) -> f32 {
+    let (word, high) = place(row);
+    half(panels[(col / PANEL * words(n_rows) + word) * PANEL + col % PANEL], high)
 }
 
 /// The word of a summed index, and whether it is in the high half.

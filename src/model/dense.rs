@@ -81,21 +81,15 @@ pub(super) fn decoder_step<S: Precision>(
     d: &[f32],
     scratch: &mut [f32],
 ) -> f64 {
-    let Pass { isa, k, scale, .. } = *pass;
-    let n_samples = targets.n_cols();
-    for_each_block(layer, BLOCK, k, |features, layer| {
-        let width = features.len();
-        let Scratch { y, g, w, dw } = Scratch::new(scratch, n_samples, width, k);
-        outputs(isa, y, d, &layer, w, k);
+    through_outputs(pass, dd, layer, d, scratch, |features, y, g| {
+        let (width, mut sum) = (features.len(), 0.0);
         g.fill(0.0);
-        let mut sum = 0.0;
-        for_each_entry(targets.rows(features.clone()), |sample, feature, x| {
+        for_each_entry(targets.rows(features), |sample, feature, x| {
             let at = sample * width + feature;
             let (loss, slope) = EntryLoss::MaskedSquare.at(y[at], x);
-            g[at] = if y[at] > 0.0 { slope * scale } else { 0.0 };
+            g[at] = if y[at] > 0.0 { slope * pass.scale } else { 0.0 };
             sum += loss;
         });
-        backward(pass, dd, layer, (g, d), (w, dw, &mut y[..width]), features.start > 0);
         sum
     })
 }
@@ -105,21 +99,35 @@ pub(super) fn unmasked_decoder_step<S: Precision>(
     pass: &Pass,
     dd: &mut [f32],
     layer: WideLayerMut<'_, S>,
-    [targets, held_out]: [CsrView<'_>; 2],
+    entries: [CsrView<'_>; 2],
     d: &[f32],
     scratch: &mut [f32],
 ) -> f64 {
-    let Pass { isa, k, scale, .. } = *pass;
-    let n_samples = targets.n_cols();
+    through_outputs(pass, dd, layer, d, scratch, |features, y, g| {
+        let sum = errors(g, y, entries.map(|entries| entries.rows(features.clone())));
+        for (g, &y) in g.iter_mut().zip(y) {
+            *g = if y > 0.0 { 2.0 * pass.scale * *g } else { 0.0 };
+        }
+        sum
+    })
+}
+
+/// A decoder's step, where `loss(features, y, g)` writes the gradient of a block's outputs `y`, both
+/// `n_samples x features`, and returns the block's loss. Returns the sum.
+fn through_outputs<S: Precision>(
+    pass: &Pass,
+    dd: &mut [f32],
+    layer: WideLayerMut<'_, S>,
+    d: &[f32],
+    scratch: &mut [f32],
+    mut loss: impl FnMut(Range<usize>, &[f32], &mut [f32]) -> f64,
+) -> f64 {
+    let Pass { isa, k, .. } = *pass;
     for_each_block(layer, BLOCK, k, |features, layer| {
         let width = features.len();
-        let Scratch { y, g, w, dw } = Scratch::new(scratch, n_samples, width, k);
+        let Scratch { y, g, w, dw } = Scratch::new(scratch, d.len() / k, width, k);
         outputs(isa, y, d, &layer, w, k);
-        let entries = [targets, held_out].map(|entries| entries.rows(features.clone()));
-        let sum = errors(g, y, entries);
-        for (g, &y) in g.iter_mut().zip(&*y) {
-            *g = if y > 0.0 { 2.0 * scale * *g } else { 0.0 };
-        }
+        let sum = loss(features.clone(), y, g);
         backward(pass, dd, layer, (g, d), (w, dw, &mut y[..width]), features.start > 0);
         sum
     })
