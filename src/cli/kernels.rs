@@ -19,7 +19,8 @@ use crate::config::{KernelForm, TrainConfig};
 use crate::error::{Error, Result};
 use crate::minibatch::Minibatch;
 use crate::model::{
-    Architecture, HiddenDropout, LossKind, Network, Operation, Precision, StepOptions, Workspace, is_dense,
+    Architecture, Buffer, HiddenDropout, LossKind, Network, Operation, Precision, StepOptions, Workspace,
+    is_dense,
 };
 use crate::parallel::{self, TaskRows};
 use crate::profile::{Phase, Profile};
@@ -101,9 +102,9 @@ fn measure(args: &KernelsArgs, isa: Isa, reporter: &Reporter) -> anyhow::Result<
     }
     let peaks = Peaks {
         threads: parallel::n_threads(),
-        f32_gflops: sgemm_gflops(isa),
-        bf16_gflops: (isa == Isa::Amx).then(|| tiles_gflops(isa)),
-        gbytes_per_s: bandwidth(isa),
+        f32_gflops: sgemm_gflops(isa)?,
+        bf16_gflops: (isa == Isa::Amx).then(|| tiles_gflops(isa)).transpose()?,
+        gbytes_per_s: bandwidth(isa)?,
     };
     let tiles = peaks.bf16_gflops.map_or(String::new(), |g| format!(", {g:.0} in bf16 (AMX)"));
     reporter.result(
@@ -244,9 +245,16 @@ fn fastest(mut run: impl FnMut()) -> f64 {
 /// Rows, columns and summed length of a task's product.
 const PRODUCT: [usize; 3] = [256, 1024, 800];
 
-fn sgemm_gflops(isa: Isa) -> f64 {
+/// Written once, in memory like that of training: pages never written would all be one and the same.
+fn filled<W: bytemuck::Pod>(len: usize, value: W) -> Result<Buffer<W>> {
+    let mut buffer = Buffer::zeros(len)?;
+    buffer.fill(value);
+    Ok(buffer)
+}
+
+fn sgemm_gflops(isa: Isa) -> Result<f64> {
     let ([m, n, k], tasks) = (PRODUCT, 2 * parallel::n_threads());
-    let (a, b, mut c) = (vec![0.5; m * k], vec![0.5; k * n], vec![0.0; tasks * m * n]);
+    let (a, b, mut c) = (filled(m * k, 0.5)?, filled(k * n, 0.5)?, filled(tasks * m * n, 0.0)?);
     let seconds = fastest(|| {
         let parts = TaskRows::equal(&mut c, tasks);
         parallel::each(0..tasks, parts, &|_, part| {
@@ -254,34 +262,39 @@ fn sgemm_gflops(isa: Isa) -> f64 {
             gemm(isa, DenseViewMut::new(part.rows, m, n), a, b, 0.0);
         });
     });
-    2.0 * (tasks * m * n * k) as f64 / seconds / 1e9
+    Ok(2.0 * (tasks * m * n * k) as f64 / seconds / 1e9)
 }
 
-fn tiles_gflops(isa: Isa) -> f64 {
+fn tiles_gflops(isa: Isa) -> Result<f64> {
+    /// Two of them in bf16.
+    const HALVES: u32 = 0x3f00_3f00;
     let ([m, n, k], tasks) = (PRODUCT, 2 * parallel::n_threads());
-    let (a, b, mut c) = (vec![0; m * words(k)], vec![0; panel_words(k, n)], vec![0.0; tasks * m * n]);
+    let (a, b) = (filled(m * words(k), HALVES)?, filled(panel_words(k, n), HALVES)?);
+    let mut c = filled(tasks * m * n, 0.0)?;
     let seconds = fastest(|| {
         let parts = TaskRows::equal(&mut c, tasks);
         parallel::each(0..tasks, parts, &|_, part| {
             gemm_packed(isa, DenseViewMut::new(part.rows, m, n), &a, &b, k, false);
         });
     });
-    2.0 * (tasks * m * n * k) as f64 / seconds / 1e9
+    Ok(2.0 * (tasks * m * n * k) as f64 / seconds / 1e9)
 }
 
 /// GB/s of Adam with a gradient in memory: four arrays read, three written.
-fn bandwidth(isa: Isa) -> f64 {
+fn bandwidth(isa: Isa) -> Result<f64> {
     const TASK: usize = 1 << 16;
     const TASKS: usize = 256;
     let coefficients = Adam::at_step(1e-4, 0.9, 0.999, 1e-8, 10);
-    let [mut w, mut m, mut v] = [0.1; 3].map(|x| vec![x; TASKS * TASK]);
-    let g = vec![0.1; TASKS * TASK];
+    let array = || filled(TASKS * TASK, 0.1_f32);
+    let (mut w, mut m, mut v, g) = (array()?, array()?, array()?, array()?);
     let seconds = fastest(|| {
-        let rows = |rows| TaskRows::equal(rows, TASKS);
-        let parts = (rows(&mut w), (rows(&mut m), rows(&mut v)));
+        let parts = (
+            TaskRows::equal(&mut w, TASKS),
+            (TaskRows::equal(&mut m, TASKS), TaskRows::equal(&mut v, TASKS)),
+        );
         parallel::each(0..TASKS, parts, &|task, (w, (m, v))| {
             adam(isa, w.rows, m.rows, v.rows, &g[task * TASK..(task + 1) * TASK], &coefficients);
         });
     });
-    (7 * size_of::<f32>() * TASKS * TASK) as f64 / seconds / 1e9
+    Ok((7 * size_of::<f32>() * TASKS * TASK) as f64 / seconds / 1e9)
 }

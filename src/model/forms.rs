@@ -46,9 +46,9 @@ impl Operation {
             Self::EncoderStep => cost(370.0, 0.0, sparse_entry(22.0, 15.0)),
         };
         let dense = match (S::dense_products(isa), self) {
-            (DenseProducts::Blas, Self::DecoderStep) => cost(300.0, 27.0, 0.0),
-            (DenseProducts::Blas, Self::EncoderForward) => cost(0.0, 9.0, 0.0),
-            (DenseProducts::Blas, Self::EncoderStep) => cost(500.0, 9.0, 0.0),
+            (DenseProducts::Blas, Self::DecoderStep) => cost(300.0, 31.0, 0.0),
+            (DenseProducts::Blas, Self::EncoderForward) => cost(0.0, 10.5, 3.0),
+            (DenseProducts::Blas, Self::EncoderStep) => cost(500.0, 9.5, 1.0),
             (DenseProducts::Tiles, Self::DecoderStep) => cost(210.0, 3.7, 3.7),
             (DenseProducts::Tiles, Self::EncoderForward) => cost(0.0, 1.3, 2.4),
             (DenseProducts::Tiles, Self::EncoderStep) => cost(370.0, 0.6, 3.0),
@@ -59,7 +59,7 @@ impl Operation {
 
 /// Nanoseconds of a thread for each feature, each sample of a feature, and each stored entry. Fitted to measurements
 /// at 256 and 1024 samples and 800 hidden units on a CPU with AVX-512, AMX and 2 MiB of L2 (`kernels/README.md` has
-/// those of bf16, `cargo bench --bench step` those of f32); what both forms of an operation share may be left out of
+/// those of bf16, `late-fast kernels --density 0.5` shows those of f32); what both forms of an operation share may be left out of
 /// both. Other CPUs are slower in both forms alike, so that the choice holds.
 #[derive(Clone, Copy, Debug)]
 struct Cost {
