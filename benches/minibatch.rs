@@ -39,7 +39,8 @@ fn bench_store(
     dropout: Option<InputDropout>,
 ) {
     let samples: Vec<u32> = (0..u32::try_from(store.n_rows()).unwrap()).collect();
-    let mut plan = shuffled_batches(&samples, BATCH_SIZE, 1, 0);
+    let row_nnz = &store.summary().row_nnz;
+    let mut plan = shuffled_batches(&samples, row_nnz, u64::MAX, BATCH_SIZE, 1, 0).batches;
     plan.truncate(MINIBATCHES);
     let nnz: u64 = plan.iter().flatten().map(|&sample| store.summary().row_nnz[sample as usize]).sum();
     let mut builder =

@@ -90,7 +90,8 @@ impl Shape {
         let samples: Vec<u32> = (0..u32::try_from(n_samples).unwrap()).collect();
         let mut builder =
             Builder::new(store, &features, self.n_features, Transform::Log10, None, Isa::detect());
-        let plan = shuffled_batches(&samples, self.batch_size, 1, 0);
+        let row_nnz = &store.summary().row_nnz;
+        let plan = shuffled_batches(&samples, row_nnz, u64::MAX, self.batch_size, 1, 0).batches;
         let build = |(epoch, samples): (u64, &Vec<u32>)| {
             let mut batch = Minibatch::default();
             let dropout = InputDropout { keep: 0.8, seed: 1, epoch };

@@ -62,6 +62,21 @@ impl Pending {
 /// # Errors
 /// When it cannot be created.
 pub fn create_temporary(dir: &Path, prefix: &str) -> std::io::Result<tempfile::NamedTempFile> {
+    remove_abandoned(dir, prefix)?;
+    let temporary = tempfile::Builder::new()
+        .prefix(prefix)
+        .suffix(SUFFIX)
+        .permissions(Permissions::from_mode(0o666)) // the umask applies, as for any new file
+        .tempfile_in(dir)?;
+    let _ = temporary.as_file().try_lock();
+    Ok(temporary)
+}
+
+/// Removes temporary files whose name begins with `prefix` and that nobody writes any more.
+///
+/// # Errors
+/// When the directory cannot be listed.
+pub fn remove_abandoned(dir: &Path, prefix: &str) -> std::io::Result<()> {
     for entry in std::fs::read_dir(dir)?.flatten() {
         let name = entry.file_name();
         let name = name.to_string_lossy();
@@ -71,13 +86,7 @@ pub fn create_temporary(dir: &Path, prefix: &str) -> std::io::Result<tempfile::N
             let _ = std::fs::remove_file(entry.path());
         }
     }
-    let temporary = tempfile::Builder::new()
-        .prefix(prefix)
-        .suffix(SUFFIX)
-        .permissions(Permissions::from_mode(0o666)) // the umask applies, as for any new file
-        .tempfile_in(dir)?;
-    let _ = temporary.as_file().try_lock();
-    Ok(temporary)
+    Ok(())
 }
 
 /// [`prepare`] and [`Pending::publish`]: on any error the temporary file is removed and whatever stands at

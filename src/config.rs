@@ -37,6 +37,9 @@ pub struct TrainConfig {
     pub store_dtype: StoreDtype,
     /// What training is validated on.
     pub validation: Validation,
+    /// Entries of which the samples are mixed in memory at a time.
+    #[serde(default = "default_shuffle_window")]
+    pub shuffle_window: u64,
     /// How the wide layers' weights and moments are stored while training.
     #[serde(default)]
     pub param_dtype: ParamDtype,
@@ -111,6 +114,12 @@ pub enum Validation {
 pub const DEFAULT_SPLIT: [f64; 3] = [0.7, 0.15, 0.15];
 /// The share of the observed entries that is hidden for validation.
 pub const DEFAULT_HOLDOUT: f64 = 0.05;
+/// Entries that are mixed at a time: 30,000 cells of 2,000 genes, a quarter of a gigabyte.
+pub const DEFAULT_SHUFFLE_WINDOW: u64 = 1 << 26;
+
+fn default_shuffle_window() -> u64 {
+    DEFAULT_SHUFFLE_WINDOW
+}
 
 /// The original's settings, but for early stopping, which it has not, and validation by entries.
 impl Default for TrainConfig {
@@ -129,6 +138,7 @@ impl Default for TrainConfig {
             transform: Transform::Log10,
             store_dtype: StoreDtype::F32,
             validation: Validation::Entries { holdout: DEFAULT_HOLDOUT },
+            shuffle_window: DEFAULT_SHUFFLE_WINDOW,
             param_dtype: ParamDtype::default(),
             kernel: KernelForm::default(),
             // The one the original draws its cells with.
@@ -173,6 +183,11 @@ impl TrainConfig {
             &format!("give a number from 1 to {MAX_BATCH_SIZE}"),
         )?;
         check(self.epochs > 0, || "--epochs 0".into(), "train for at least one epoch")?;
+        check(
+            self.shuffle_window > 0,
+            || "--shuffle-window 0".into(),
+            "give a number of entries, such as 67108864",
+        )?;
         check(self.patience > 0, || "--patience 0".into(), "wait for at least one epoch")?;
         match self.validation {
             Validation::Entries { holdout } => check(
@@ -213,7 +228,7 @@ mod tests {
         let config = TrainConfig::default();
         let mut json = serde_json::to_value(&config).unwrap();
         let fields = json.as_object_mut().unwrap();
-        for added in ["param_dtype", "kernel", "store_dtype"] {
+        for added in ["param_dtype", "kernel", "store_dtype", "shuffle_window"] {
             assert!(fields.remove(added).is_some(), "{added} is not written");
         }
         assert_eq!(serde_json::from_value::<TrainConfig>(json).unwrap(), config);

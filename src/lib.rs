@@ -20,6 +20,7 @@ pub mod model;
 pub mod parallel;
 pub mod profile;
 pub mod store;
+mod tensors;
 pub mod train;
 
 /// What users are told with every imputed matrix.

@@ -89,8 +89,7 @@ impl Profile {
 
     /// A table for people: seconds, and the share of the run's own time, to which gathering beside it does not add.
     pub fn table(&self) -> String {
-        let in_line = |phase: &Phase| *phase != Phase::GatherBeside;
-        let total: f64 = Phase::ALL.iter().filter(|p| in_line(p)).map(|&p| self.of(p).as_secs_f64()).sum();
+        let total = self.in_line();
         let mut text = String::from("where the time went:");
         for phase in Phase::ALL {
             let seconds = self.of(phase).as_secs_f64();
@@ -101,6 +100,17 @@ impl Profile {
             text += &format!("\n  {:<32}{seconds:>9.2} s {share:>6.1}%", phase.name());
         }
         text
+    }
+
+    /// The share of the run's own time that went to waiting for minibatches.
+    pub fn idle_share(&self) -> f64 {
+        self.of(Phase::Idle).as_secs_f64() / self.in_line().max(f64::MIN_POSITIVE)
+    }
+
+    /// Seconds of all phases but those beside the step.
+    fn in_line(&self) -> f64 {
+        let phases = Phase::ALL.into_iter().filter(|&phase| phase != Phase::GatherBeside);
+        phases.map(|phase| self.of(phase).as_secs_f64()).sum()
     }
 
     /// Adds another profile's times.

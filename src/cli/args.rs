@@ -1,6 +1,7 @@
 //! The arguments as typed.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -95,6 +96,23 @@ pub(super) enum ValidationArg {
     Samples,
 }
 
+/// Time between two checkpoints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Interval {
+    Every(Duration),
+    Never,
+}
+
+/// Parses "30s", "15min", "1h 30m" or "never".
+fn parse_interval(text: &str) -> Result<Interval, String> {
+    if text == "never" {
+        return Ok(Interval::Never);
+    }
+    let time =
+        humantime::parse_duration(text).map_err(|e| format!("{e}; give a time such as 15min, or never"))?;
+    Ok(Interval::Every(time))
+}
+
 #[derive(Debug, Args)]
 pub(super) struct TrainArgs {
     #[command(flatten)]
@@ -114,6 +132,12 @@ pub(super) struct TrainArgs {
     /// Print the plan and stop
     #[arg(long)]
     pub(super) dry_run: bool,
+    /// Go on from the last checkpoint in --out; from the start if there is none
+    #[arg(long, conflicts_with = "dry_run")]
+    pub(super) resume: bool,
+    /// Time between two checkpoints, such as 30min or 2h; `never` leaves only the one that a signal asks for
+    #[arg(long, value_name = "TIME", default_value = "15min", value_parser = parse_interval)]
+    pub(super) checkpoint_interval: Interval,
     /// Widths of the hidden layers up to the latent one; 1, 2 or 3 of them give the original's 3, 5 or 7 layers
     #[arg(long, value_name = "W,..", value_delimiter = ',', default_values_t = TrainConfig::default().hidden)]
     pub(super) hidden: Vec<usize>,
@@ -147,6 +171,9 @@ pub(super) struct TrainArgs {
     /// What training is validated on
     #[arg(long, value_enum, default_value_t = ValidationArg::Entries)]
     pub(super) validation: ValidationArg,
+    /// Observed entries whose samples are mixed at a time, where the matrix has more
+    #[arg(long, value_name = "N", default_value_t = TrainConfig::default().shuffle_window)]
+    pub(super) shuffle_window: u64,
     /// Share of the observed entries to hide and score, with --validation entries [default: 0.05]
     #[arg(long, value_name = "SHARE")]
     pub(super) holdout: Option<f64>,

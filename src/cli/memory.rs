@@ -1,7 +1,10 @@
-//! The memory budget.
+//! The memory budget, and the memory that was taken.
 
+use std::cell::Cell;
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use crate::budget::human_bytes;
 
 /// Parses "8G", "512M", "1.5T", "2000000" or "8 GiB"; units are powers of 1024.
 pub(super) fn parse_bytes(text: &str) -> Result<u64, String> {
@@ -59,6 +62,65 @@ fn limit_files(line: &str) -> Vec<PathBuf> {
     group.ancestors().map(|group| Path::new(root).join(group).join(file)).collect()
 }
 
+/// Memory of this process as the kernel counts it, in bytes; 0 where it does not tell.
+#[derive(Clone, Copy, Debug, Default, serde::Serialize)]
+pub(super) struct Resident {
+    /// The most that was resident at any time, of either kind.
+    peak_resident_bytes: u64,
+    /// The most that was seen of the process's own memory.
+    peak_anonymous_bytes: u64,
+    /// The most that was seen of mapped files, which the system can take back at any time.
+    peak_mapped_bytes: u64,
+}
+
+/// Looks at [`Resident`] now and then: the kernel remembers the peak of the sum only.
+#[derive(Debug, Default)]
+pub(super) struct Watch {
+    anonymous: Cell<u64>,
+    mapped: Cell<u64>,
+}
+
+impl Watch {
+    /// Looks now.
+    pub(super) fn look(&self) {
+        let status = status();
+        let see = |cell: &Cell<u64>, key| cell.set(cell.get().max(field(&status, key)));
+        see(&self.anonymous, "RssAnon:");
+        see(&self.mapped, "RssFile:");
+    }
+
+    pub(super) fn resident(&self) -> Resident {
+        self.look();
+        Resident {
+            peak_resident_bytes: field(&status(), "VmHWM:"),
+            peak_anonymous_bytes: self.anonymous.get(),
+            peak_mapped_bytes: self.mapped.get(),
+        }
+    }
+}
+
+impl Resident {
+    /// For people.
+    pub(super) fn text(&self) -> String {
+        format!(
+            "peak memory {} (own {}, mapped files {})",
+            human_bytes(self.peak_resident_bytes),
+            human_bytes(self.peak_anonymous_bytes),
+            human_bytes(self.peak_mapped_bytes)
+        )
+    }
+}
+
+fn status() -> String {
+    fs::read_to_string("/proc/self/status").unwrap_or_default()
+}
+
+/// "RssAnon:     1234 kB" in bytes.
+fn field(status: &str, key: &str) -> u64 {
+    let value = status.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default();
+    value.trim().trim_end_matches("kB").trim().parse::<u64>().map_or(0, |kib| kib << 10)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -71,6 +133,15 @@ mod tests {
         assert_eq!(limit_files("4:cpu,memory:/a").len(), 2);
         assert!(limit_files("4:cpu:/a").is_empty());
         assert!(limit_files("nonsense").is_empty());
+    }
+
+    #[test]
+    fn the_kernel_tells_what_is_resident() {
+        assert_eq!(field("VmPeak: 9 kB\nRssAnon:\t    1024 kB\n", "RssAnon:"), 1 << 20);
+        assert_eq!(field("", "RssAnon:"), 0);
+        let resident = Watch::default().resident();
+        assert!(resident.peak_anonymous_bytes > 0 && resident.peak_mapped_bytes > 0);
+        assert!(resident.peak_resident_bytes >= resident.peak_anonymous_bytes);
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod args;
 mod impute;
 mod input;
 mod inspect;
+mod interrupt;
 mod kernels;
 mod memory;
 mod report;
@@ -17,22 +18,33 @@ use clap::Parser;
 use crate::error::Error;
 use args::{Cli, Command};
 
+/// A signal stopped the command after a checkpoint: start it again (EX_TEMPFAIL of sysexits.h).
+const STOPPED: u8 = 75;
 /// The command ran into an error.
 const FAILED: u8 = 1;
 /// The command line cannot be used (clap's own code for it).
 const USAGE: u8 = 2;
 
-/// Runs the command line and returns the process's exit code: 0 done, 1 failed, 2 usage.
+/// How a command ended that did not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    Done,
+    /// A signal stopped it; it can go on.
+    Stopped,
+}
+
+/// Runs the command line and returns the process's exit code: 0 done, 1 failed, 2 usage, 75 stopped by a signal.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match &cli.command {
         Command::Train(args) => train::run(args, &cli.common),
-        Command::Impute(args) => impute::run(args, &cli.common),
-        Command::Inspect(args) => inspect::run(args, &cli.common),
-        Command::Kernels(args) => kernels::run(args, &cli.common),
+        Command::Impute(args) => impute::run(args, &cli.common).map(|()| Ending::Done),
+        Command::Inspect(args) => inspect::run(args, &cli.common).map(|()| Ending::Done),
+        Command::Kernels(args) => kernels::run(args, &cli.common).map(|()| Ending::Done),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(Ending::Done) => ExitCode::SUCCESS,
+        Ok(Ending::Stopped) => ExitCode::from(STOPPED),
         // Whoever reads our results has seen enough.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {

@@ -8,10 +8,13 @@ use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressState, Prog
 use serde::Serialize;
 
 use super::args::Common;
+use super::memory::{Resident, Watch};
 use crate::train::{EpochRecord, Observer};
 
 /// Without a terminal, running work is mentioned this often.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
+/// Memory is looked at this often.
+const WATCH_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Where a run's words go.
 #[derive(Debug)]
@@ -130,6 +133,8 @@ pub(super) struct TrainingProgress<'a> {
     started: Instant,
     said: Cell<Instant>,
     failed: RefCell<Option<anyhow::Error>>,
+    watch: Watch,
+    looked: Cell<Instant>,
 }
 
 impl<'a> TrainingProgress<'a> {
@@ -153,7 +158,14 @@ impl<'a> TrainingProgress<'a> {
             started: now,
             said: Cell::new(now),
             failed: RefCell::new(None),
+            watch: Watch::default(),
+            looked: Cell::new(now),
         }
+    }
+
+    /// The memory that was taken.
+    pub(super) fn resident(&self) -> Resident {
+        self.watch.resident()
     }
 
     /// The first error in writing results, if any.
@@ -169,7 +181,15 @@ impl<'a> TrainingProgress<'a> {
 }
 
 impl Observer for TrainingProgress<'_> {
+    fn note(&self, text: &str) {
+        self.bar.suspend(|| self.reporter.say(text));
+    }
+
     fn step(&self, epoch: u64, n_samples: usize, loss: f64) {
+        if self.looked.get().elapsed() >= WATCH_INTERVAL {
+            self.looked.set(Instant::now());
+            self.watch.look();
+        }
         self.bar.inc(n_samples as u64);
         let done = self.bar.position() as f64;
         let rate = done / self.started.elapsed().as_secs_f64().max(1e-3);

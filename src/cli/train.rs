@@ -5,22 +5,28 @@ use std::path::{Path, PathBuf};
 use late_fast_kernels::Isa;
 use serde::Serialize;
 
-use super::args::{Common, FeaturesArg, TrainArgs, ValidationArg, quoted};
+use super::Ending;
+use super::args::{Common, FeaturesArg, Interval, TrainArgs, ValidationArg, quoted};
 use super::impute::{check_output, impute_options, write_imputed};
 use super::input::{Input, read_gene_list};
+use super::interrupt::Interrupt;
 use super::kernels::chosen_isa;
-use super::memory;
+use super::memory::{self, Resident};
 use super::report::{Reporter, TrainingProgress};
 use crate::atomic::{ResultDirectory, parent, refuse_existing};
-use crate::budget::human_bytes;
+use crate::budget::{check_disk, human_bytes};
 use crate::config::{DEFAULT_HOLDOUT, DEFAULT_SPLIT, TrainConfig, Validation};
 use crate::error::{Error, Result};
 use crate::impute::memory_bytes;
 use crate::matrix::Major;
+use crate::model::{ModelFile, Placement};
 use crate::parallel;
-use crate::train::{Finished, MODEL_FILE, Plan, Results, Split, entries_of_largest_batch, train};
+use crate::train::{
+    Finished, Identity, Keeper, Kept, MODEL_FILE, Outcome, Plan, Results, Split, Task,
+    entries_of_largest_batch, list_checkpoints, remove_checkpoints, train,
+};
 
-pub(super) fn run(args: &TrainArgs, common: &Common) -> anyhow::Result<()> {
+pub(super) fn run(args: &TrainArgs, common: &Common) -> anyhow::Result<Ending> {
     let config = config_of(args)?;
     config.validate()?;
     let isa = chosen_isa()?;
@@ -44,23 +50,45 @@ fn train_and_impute(
     isa: Isa,
     out: &Path,
     reporter: &Reporter,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Ending> {
+    let finished = if args.resume { finished_model(out, config)? } else { None };
+    if let Some(model) = &finished {
+        remove_checkpoints(out)?;
+        reporter.say(&format!(
+            "{}: trained already, best epoch {}, validation error {:.5}",
+            out.display(),
+            model.info.best_epoch,
+            model.info.best_validation_loss
+        ));
+        if args.impute.as_ref().is_none_or(|path| path.exists()) {
+            return Ok(Ending::Done);
+        }
+    }
     // Whatever would stop the results from being written is found before the work is done.
-    let directory = if args.dry_run { None } else { Some(check_outputs(args, common, out)?) };
+    let directory = match &finished {
+        None if !args.dry_run => Some(check_outputs(args, common, out)?),
+        _ => None,
+    };
     let budget = common.memory.unwrap_or_else(memory::available);
     let input = Input::open(&args.input.path, &args.input.matrix, args.input.store_dtype, budget, reporter)?;
     input.check_scale(config.transform, reporter);
     let summary = input.summary_by(config.samples);
     let split = Split::new(&summary, config)?;
     let n_names = input.source.cells().len() + input.source.genes().len();
-    let plan = Plan::new(config, &summary, &split, n_names, isa);
+    let mut plan = Plan::new(config, &summary, &split, n_names, isa);
+    plan.fit(budget);
     let text = describe_plan(&plan, config, &input, isa, budget);
     if args.dry_run {
         reporter.result("plan", &plan, &text)?;
-        return Ok(plan.check(budget, config)?);
+        plan.check(budget, config)?;
+        return Ok(Ending::Done);
     }
-    reporter.say(&text);
-    plan.check(budget, config)?;
+    let cache = args.cache.clone().unwrap_or_else(|| parent(out).to_owned());
+    if finished.is_none() {
+        reporter.say(&text);
+        plan.check(budget, config)?;
+        check_space(&plan, args, out, &cache)?;
+    }
     if args.impute.is_some() {
         check_imputing(args, common, config, &plan, &input, isa, budget)?;
     }
@@ -71,31 +99,98 @@ fn train_and_impute(
     };
     let mut wanted = vec![config.samples];
     wanted.extend(args.impute.as_ref().map(|_| Major::Cells));
-    let cache = args.cache.clone().unwrap_or_else(|| parent(out).to_owned());
     let (source, prepared) = input.prepare(&wanted, &cache, reporter)?;
     let Some(store) = prepared.with_rows(config.samples) else {
         unreachable!("this orientation was asked for")
     };
-    let counts = split.count(store, source.path(), config)?;
+    let mut told = Ok(());
+    let model = if let Some(model) = finished {
+        model
+    } else {
+        let counts = split.count(store, source.path(), config)?;
+        let results = Results {
+            input: source.path(),
+            cells: source.cells(),
+            genes: source.genes(),
+            config,
+            split: &split,
+            counts,
+        };
+        let task = Task {
+            store,
+            split: &split,
+            config,
+            isa,
+            parameters: placed(plan.kept == Kept::AllInFiles, &cache),
+            best: placed(plan.kept != Kept::InMemory, &cache),
+        };
+        match train_model(args, common, &task, &results, out, reporter)? {
+            Some((model, said)) => {
+                told = said;
+                model
+            }
+            None => return Ok(Ending::Stopped),
+        }
+    };
+    drop(directory);
+    if let Some(path) = &args.impute {
+        let options = impute_options(&args.output, genes, isa, common);
+        told = told.and(write_imputed(source.as_ref(), &prepared, &model, &options, path, reporter)?);
+    }
+    told.map(|()| Ending::Done)
+}
+
+/// Trains, writes the results and says what they are; the inner result is that of saying it. `None` when a signal stopped
+/// training.
+fn train_model(
+    args: &TrainArgs,
+    common: &Common,
+    task: &Task<'_>,
+    results: &Results<'_>,
+    out: &Path,
+    reporter: &Reporter,
+) -> anyhow::Result<Option<(ModelFile, anyhow::Result<()>)>> {
+    let Task { store, split, config, isa, .. } = *task;
+    if !args.resume {
+        // Of an earlier run, which --force allows to be replaced.
+        remove_checkpoints(out)?;
+    }
+    let interrupt = Interrupt::new()?;
+    let interval = match args.checkpoint_interval {
+        Interval::Every(time) => Some(time),
+        Interval::Never => None,
+    };
+    let identity = Identity {
+        config: config.clone(),
+        input: results.fingerprint(store.summary()),
+        kernels: isa.name().into(),
+    };
+    let mut keeper = Keeper::new(out, identity, interval, interrupt.flag());
     let progress =
         TrainingProgress::new(reporter, config.epochs, split.train.len() as u64, sample_nouns(config));
-    let trained = train(store, &split, config, isa, &progress)?;
-
+    let outcome = train(task, Some(&mut keeper), args.resume, &progress)?;
+    // A signal from here on ends the process: what is left to do takes no time, or can be done again.
+    drop(interrupt);
+    let resident = progress.resident();
     // From here on, nobody listening any more is no reason to stop: that is told in the end.
     let mut told = progress.finish();
+    let trained = match outcome {
+        Outcome::Finished(trained) => *trained,
+        Outcome::Stopped { checkpoint, epoch } => {
+            reporter.say(&format!(
+                "stopped by a signal in epoch {epoch}; {}; the same command with --resume goes on from {}",
+                resident.text(),
+                checkpoint.display()
+            ));
+            return told.map(|()| None);
+        }
+    };
     if args.profile {
         told = told.and(reporter.result("profile", &trained.profile, &trained.profile.table()));
     }
-    let results = Results {
-        input: source.path(),
-        cells: source.cells(),
-        genes: source.genes(),
-        config,
-        split: &split,
-        counts,
-    };
+    let idle_share = trained.profile.idle_share();
     let finished = results.write(out, trained, common.force)?;
-    drop(directory);
+    remove_checkpoints(out)?;
     if let Some(failure) = finished.failure {
         let kept = format!(
             "the weights of epoch {}, before that, are in {}",
@@ -104,14 +199,56 @@ fn train_and_impute(
         );
         return Err(anyhow::anyhow!("{failure}\n{kept}"));
     }
-    let summary = TrainSummary::new(&finished, config, out);
-    told = told.and(reporter.result("trained", &summary, &summary.text(args, counts.validation_entries)));
-    if let Some(path) = &args.impute {
-        let options = impute_options(&args.output, genes, isa, common);
-        told =
-            told.and(write_imputed(source.as_ref(), &prepared, &finished.model, &options, path, reporter)?);
+    let summary = TrainSummary::new(&finished, config, out, idle_share, resident);
+    let text = summary.text(args, results.counts.validation_entries);
+    told = told.and(reporter.result("trained", &summary, &text));
+    Ok(Some((finished.model, told)))
+}
+
+/// The model in `out`, when a run with these settings has finished there.
+fn finished_model(out: &Path, config: &TrainConfig) -> Result<Option<ModelFile>> {
+    let path = out.join(MODEL_FILE);
+    if !path.exists() {
+        return Ok(None);
     }
-    told
+    let model = ModelFile::read(&path)?;
+    let own = TrainConfig {
+        epochs: model.info.config.epochs,
+        patience: model.info.config.patience,
+        ..config.clone()
+    };
+    if own == model.info.config {
+        return Ok(Some(model));
+    }
+    Err(Error::Usage {
+        problem: format!("{}: the model there was trained with other settings", path.display()),
+        remedy: "choose another --out, or start over with --force and without --resume".into(),
+    })
+}
+
+/// Memory, or files in `dir`.
+fn placed(in_files: bool, dir: &Path) -> Placement<'_> {
+    if in_files { Placement::File(dir) } else { Placement::Memory }
+}
+
+/// Makes sure that what is kept in files, checkpoints and the model find space.
+fn check_space(plan: &Plan, args: &TrainArgs, out: &Path, cache: &Path) -> Result<()> {
+    /// Two are kept, and a third is being written.
+    const CHECKPOINTS: u64 = 3;
+    let n_checkpoints = if args.checkpoint_interval == Interval::Never { 1 } else { CHECKPOINTS };
+    check_disk(
+        cache,
+        plan.file_bytes(),
+        "the network's arrays, which do not fit in memory,",
+        "choose another place with --cache, allow more --memory, or use --param-dtype bf16 or narrower layers (--hidden)",
+    )?;
+    check_disk(
+        out,
+        n_checkpoints * plan.checkpoint_bytes() + plan.model_bytes(),
+        &format!("the model and {n_checkpoints} checkpoints"),
+        "choose another place with --out, or take no checkpoints but the one that a signal asks for \
+         (--checkpoint-interval never)",
+    )
 }
 
 /// Makes sure that imputing with the trained network fits as well.
@@ -146,7 +283,14 @@ fn check_outputs(args: &TrainArgs, common: &Common, out: &Path) -> Result<Result
         check_output(path, &args.input.path, common.force)?;
     }
     refuse_existing(&out.join(MODEL_FILE), common.force)?;
-    ResultDirectory::open(out)
+    let directory = ResultDirectory::open(out)?;
+    if !args.resume && !common.force && !list_checkpoints(out)?.is_empty() {
+        return Err(Error::Usage {
+            problem: format!("{}: a run that did not finish has left checkpoints there", out.display()),
+            remedy: "go on with --resume, start over with --force, or choose another --out".into(),
+        });
+    }
+    Ok(directory)
 }
 
 /// An option that has no effect without another.
@@ -194,6 +338,7 @@ fn config_of(args: &TrainArgs) -> Result<TrainConfig> {
         transform: args.transform,
         store_dtype: args.input.store_dtype,
         validation,
+        shuffle_window: args.shuffle_window,
         param_dtype: args.param_dtype,
         kernel: args.kernel,
         seed: args.seed,
@@ -225,7 +370,7 @@ fn describe_plan(plan: &Plan, config: &TrainConfig, input: &Input, isa: Isa, bud
          \x20     {} as features: {} ({} parameters{})\n\
          \x20     {} {} in {} minibatches of {} an epoch, at most {} epochs, {} threads, {isa} kernels\n\
          \x20     memory {} of {budget}: weights {}, optimiser {}, minibatches {} (before that, blocks of the input {}), \
-         rest {}; mapped matrix {}",
+         rest {}, {} of the mapped matrix ({}){}",
         config.features_name(),
         plan.architecture.describe(),
         plan.n_parameters,
@@ -242,8 +387,27 @@ fn describe_plan(plan: &Plan, config: &TrainConfig, input: &Input, isa: Isa, bud
         human_bytes(plan.minibatch_bytes),
         human_bytes(plan.block_bytes),
         human_bytes(plan.fixed_bytes),
+        human_bytes(plan.window_bytes),
         human_bytes(plan.store_bytes),
+        describe_files(plan),
     )
+}
+
+/// What is kept in files, and what that costs.
+fn describe_files(plan: &Plan) -> String {
+    let bytes = human_bytes(plan.file_bytes());
+    match plan.kept {
+        Kept::InMemory => String::new(),
+        Kept::BestInFiles => format!(
+            "\n      memory is short: the copy of the best weights ({bytes}) is kept in a file and written after epochs that \
+             are better"
+        ),
+        Kept::AllInFiles => format!(
+            "\n      memory is short: weights and moments ({bytes} with the copy of the best) are kept in mapped files; a \
+             step reads and writes {} of them, which is as fast as the disk and the memory left over make it",
+            human_bytes(plan.file_bytes() - plan.weight_bytes / 2),
+        ),
+    }
 }
 
 /// What is printed at the end.
@@ -257,10 +421,19 @@ struct TrainSummary<'a> {
     stopped_early: bool,
     seconds: f64,
     seconds_per_epoch: f64,
+    idle_share: f64,
+    #[serde(flatten)]
+    resident: Resident,
 }
 
 impl<'a> TrainSummary<'a> {
-    fn new(finished: &Finished, config: &TrainConfig, out: &'a Path) -> Self {
+    fn new(
+        finished: &Finished,
+        config: &TrainConfig,
+        out: &'a Path,
+        idle_share: f64,
+        resident: Resident,
+    ) -> Self {
         let seconds: f64 = finished.history.iter().map(|record| record.seconds).sum();
         Self {
             out,
@@ -271,6 +444,8 @@ impl<'a> TrainSummary<'a> {
             stopped_early: finished.stopped_early,
             seconds,
             seconds_per_epoch: seconds / finished.history.len().max(1) as f64,
+            idle_share,
+            resident,
         }
     }
 
@@ -282,12 +457,15 @@ impl<'a> TrainSummary<'a> {
         let ended = if self.stopped_early { "stopped early after" } else { "trained for" };
         let mut text = format!(
             "{ended} {} epochs in {:.1} s ({:.2} s an epoch); best epoch {}: mean squared error {:.5} on {what}\n\
+             {}; {:.1}% of the time went to waiting for data\n\
              model in {}",
             self.epochs,
             self.seconds,
             self.seconds_per_epoch,
             self.best_epoch,
             self.validation_error,
+            self.resident.text(),
+            100.0 * self.idle_share,
             self.out.display()
         );
         if args.impute.is_none() {

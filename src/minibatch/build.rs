@@ -37,6 +37,16 @@ impl Holdout {
         (1.0 - self.share) as f32
     }
 
+    /// How many of the entries of a row of the store are hidden.
+    pub fn count(self, major: Major, row: u32, columns: &[u32]) -> u64 {
+        let keys = (epoch_key(self.seed, HOLDOUT_STREAM, 0), self.cell_key(u64::from(row)));
+        let hides = |&column: &u32| match major {
+            Major::Cells => self.hides(keys.1, column),
+            Major::Genes => self.hides(sample_key(keys.0, u64::from(column)), row),
+        };
+        columns.iter().filter(|column| hides(column)).count() as u64
+    }
+
     /// Fills `mask` for a row of the store: 0 where the entry is hidden.
     fn mask(self, isa: Isa, major: Major, row: u32, columns: &[u32], mask: &mut Vec<f32>) {
         match major {
@@ -125,6 +135,11 @@ impl<'a> Builder<'a> {
             kept: Rows::default(),
             hidden: Hidden::default(),
         }
+    }
+
+    /// Where the rows come from.
+    pub fn store(&self) -> &'a Store {
+        self.store
     }
 
     /// Gathers `samples` (rows of the store) into `out`, whose allocations are reused.

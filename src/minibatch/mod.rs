@@ -10,7 +10,7 @@ mod transform;
 pub use batch::{FeatureMajor, Minibatch};
 pub use build::{Builder, Holdout, InputDropout, Purpose};
 pub use loader::Loader;
-pub use sampler::{batches_in_order, shuffled_batches, split_samples};
+pub use sampler::{Schedule, Window, batches_in_order, scored_samples, shuffled_batches, split_samples};
 pub use transform::Transform;
 
 /// Streams of the counter-based generator: one for each use, so that no two uses share random bits.

@@ -2,11 +2,23 @@
 
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
+use std::path::Path;
 
 use bytemuck::Pod;
 use memmap2::MmapMut;
 
 use crate::error::{Error, Result};
+use crate::store::map_unnamed;
+
+/// Where large arrays are kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Placement<'a> {
+    /// In memory.
+    #[default]
+    Memory,
+    /// In unnamed files in this directory, mapped: the system keeps in memory what it has room for.
+    File(&'a Path),
+}
 
 /// Zero-initialised values at a page boundary.
 ///
@@ -29,8 +41,21 @@ impl<W: Pod> Buffer<W> {
     /// # Errors
     /// When the system has no memory for it.
     pub fn zeros(len: usize) -> Result<Self> {
+        Self::zeros_in(len, Placement::Memory)
+    }
+
+    /// `len` zeros, kept at `place`.
+    ///
+    /// # Errors
+    /// When the system has no memory, or the disk no space, for it.
+    pub fn zeros_in(len: usize, place: Placement<'_>) -> Result<Self> {
         if len == 0 {
             return Ok(Self::empty());
+        }
+        if let Placement::File(dir) = place {
+            let map = map_unnamed(dir, len * size_of::<W>());
+            let map = map.map_err(|e| Error::io(dir, "keep the network's arrays in a file there", e))?;
+            return Ok(Self { map: Some(map), len, words: PhantomData });
         }
         let out_of_memory = |e: std::io::Error| Error::Resources {
             problem: format!("cannot get {len} x {} bytes of memory: {e}", size_of::<W>()),
@@ -43,12 +68,12 @@ impl<W: Pod> Buffer<W> {
         Ok(Self { map: Some(map), len, words: PhantomData })
     }
 
-    /// A copy.
+    /// A copy, kept at `place`.
     ///
     /// # Errors
-    /// When the system has no memory for it.
-    pub fn duplicate(&self) -> Result<Self> {
-        let mut copy = Self::zeros(self.len)?;
+    /// When the system has no memory, or the disk no space, for it.
+    pub fn duplicate(&self, place: Placement<'_>) -> Result<Self> {
+        let mut copy = Self::zeros_in(self.len, place)?;
         copy.copy_from_slice(self);
         Ok(copy)
     }

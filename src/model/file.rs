@@ -4,7 +4,6 @@
 //! (U8, JSON of [`Features`]); metadata `late_fast` (JSON of [`ModelInfo`]). Version 1; files of a
 //! higher version are refused.
 
-use std::collections::HashMap;
 use std::path::Path;
 
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
@@ -16,6 +15,7 @@ use super::network::{Network, Tensor};
 use crate::config::TrainConfig;
 use crate::error::{Error, Result};
 use crate::store::Map;
+use crate::tensors;
 
 const VERSION: u32 = 1;
 const METADATA_KEY: &str = "late_fast";
@@ -97,11 +97,7 @@ impl ModelFile {
             let view = TensorView::new(Dtype::F32, shape, bytemuck::cast_slice(&tensor.value));
             tensors.push((name, view.map_err(|e| broken(&e))?));
         }
-        let metadata = HashMap::from([(METADATA_KEY.to_owned(), info)]);
-        safetensors::serialize_to_file(tensors, Some(metadata), path).map_err(|e| match e {
-            safetensors::SafeTensorError::IoError(e) => Error::io(path, "write the model", e),
-            other => broken(&other),
-        })
+        tensors::write(path, "write the model", tensors, (METADATA_KEY, info))
     }
 
     /// Reads and checks a model file; the network's moments are 0.

@@ -1,21 +1,26 @@
 //! The parameters, their initial values and the state of Adam.
 
-use late_fast_kernels::F32;
+use std::ops::Range;
+
+use late_fast_kernels::{F32, Isa};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 
 use super::architecture::Architecture;
-use super::buffer::Buffer;
+use super::buffer::{Buffer, Placement};
 use super::precision::Precision;
 use crate::error::Result;
-use crate::parallel;
+use crate::hdf::to_usize;
+use crate::parallel::{self, split_rows, tiles};
 
 /// Initial weights are drawn from N(0, 1e-3^2) and biases from N(0.1, 1e-3^2), as in the original.
 const INIT_SD: f32 = 1e-3;
 const INIT_BIAS: f32 = 0.1;
 /// Initial values are drawn in chunks of this many, each from a stream of its own.
-const INIT_CHUNK: usize = 1 << 16;
+const INIT_CHUNK: u64 = 1 << 16;
+/// Values that one task draws, or converts between storages.
+const ROWS_TASK: usize = 1 << 20;
 
 /// A parameter array with its Adam moments.
 #[derive(Debug)]
@@ -56,41 +61,77 @@ pub struct Network<S: Precision = F32> {
 /// Weights and biases at some time, without moments.
 #[derive(Debug)]
 pub struct Snapshot<S: Precision> {
-    wide: [Buffer<S::Word>; 2],
-    others: Vec<Buffer>,
+    pub(super) wide: [Buffer<S::Word>; 2],
+    pub(super) others: Vec<Buffer>,
 }
 
 impl<W: bytemuck::Pod> Tensor<W> {
-    fn zeros(len: usize) -> Result<Self> {
-        Ok(Self { value: Buffer::zeros(len)?, m: Buffer::zeros(len)?, v: Buffer::zeros(len)? })
+    fn zeros(len: usize, place: Placement<'_>) -> Result<Self> {
+        let zeros = || Buffer::zeros_in(len, place);
+        Ok(Self { value: zeros()?, m: zeros()?, v: zeros()? })
+    }
+
+    /// An array that is not trained.
+    fn fixed(value: Buffer<W>) -> Self {
+        Self { value, m: Buffer::default(), v: Buffer::default() }
     }
 }
 
-impl Network {
-    /// A network with every parameter and moment 0.
+impl<S: Precision> Network<S> {
+    /// A network with every parameter and moment 0, those of the wide layers kept at `place`.
     ///
     /// # Errors
-    /// When the system has no memory for it.
-    pub fn zeros(architecture: Architecture) -> Result<Self> {
+    /// When the system has no memory, or the disk no space, for it.
+    pub fn zeros_in(architecture: Architecture, place: Placement<'_>) -> Result<Self> {
         let (n, k) = (architecture.n_features, architecture.wide());
+        let bias = |n_out| Tensor::zeros(n_out, Placement::Memory);
+        let wide =
+            |n_out| Ok(Layer { weight: Tensor::zeros(n * S::row_words(k), place)?, bias: bias(n_out)? });
         let pairs = architecture.hidden_widths().zip(architecture.hidden_widths().skip(1));
-        let layer =
-            |n_weights, n_out| Ok(Layer { weight: Tensor::zeros(n_weights)?, bias: Tensor::zeros(n_out)? });
-        let hidden = pairs.map(|(n_in, n_out)| layer(n_in * n_out, n_out)).collect::<Result<_>>()?;
-        Ok(Self { encoder: layer(n * k, k)?, hidden, decoder: layer(n * k, n)?, architecture, steps: 0 })
+        let hidden = pairs.map(|(n_in, n_out)| {
+            Ok(Layer { weight: Tensor::zeros(n_in * n_out, Placement::Memory)?, bias: bias(n_out)? })
+        });
+        let hidden = hidden.collect::<Result<_>>()?;
+        Ok(Self { encoder: wide(k)?, hidden, decoder: wide(n)?, architecture, steps: 0 })
     }
 
     /// A network with the original's random start, a function of `seed` alone.
     ///
     /// # Errors
-    /// When the system has no memory for it.
-    pub fn initialised(architecture: Architecture, seed: u64) -> Result<Self> {
-        let mut network = Self::zeros(architecture)?;
-        for (number, tensor) in (0..).zip(network.tensors_mut()) {
-            let mean = if number % 2 == 0 { 0.0 } else { INIT_BIAS };
-            fill_normal(&mut tensor.value, mean, INIT_SD, seed, number);
+    /// When the system has no memory, or the disk no space, for it.
+    pub fn initialised_in(architecture: Architecture, seed: u64, place: Placement<'_>) -> Result<Self> {
+        let mut network = Self::zeros_in(architecture, place)?;
+        let k = network.architecture.wide();
+        let last = network.architecture.n_hidden() as u64;
+        fill_wide::<S>(&mut network.encoder.weight.value, k, seed, 0);
+        fill_wide::<S>(&mut network.decoder.weight.value, k, seed, 2 * last);
+        for (layer, hidden) in (1..).zip(&mut network.hidden) {
+            fill_normal(&mut hidden.weight.value, 0, 0.0, seed, 2 * layer);
+        }
+        let hidden = network.hidden.iter_mut().map(|layer| &mut layer.bias);
+        let biases = std::iter::once(&mut network.encoder.bias).chain(hidden);
+        for (layer, bias) in (0..).zip(biases.chain([&mut network.decoder.bias])) {
+            fill_normal(&mut bias.value, 0, INIT_BIAS, seed, 2 * layer + 1);
         }
         Ok(network)
+    }
+}
+
+impl Network {
+    /// [`Network::zeros_in`] memory.
+    ///
+    /// # Errors
+    /// When the system has no memory for it.
+    pub fn zeros(architecture: Architecture) -> Result<Self> {
+        Self::zeros_in(architecture, Placement::Memory)
+    }
+
+    /// [`Network::initialised_in`] memory.
+    ///
+    /// # Errors
+    /// When the system has no memory for it.
+    pub fn initialised(architecture: Architecture, seed: u64) -> Result<Self> {
+        Self::initialised_in(architecture, seed, Placement::Memory)
     }
 
     /// Weight and bias arrays, layer by layer.
@@ -112,39 +153,48 @@ impl<S: Precision> Network<S> {
     /// # Errors
     /// When the system has no memory for it.
     pub fn starting_from(start: Network) -> Result<Self> {
-        let k = start.architecture.wide();
-        let wide = |layer: Layer| -> Result<Layer<S>> {
-            let value = S::from_f32(layer.weight.value, k)?;
-            let (m, v) = (Buffer::zeros(value.len())?, Buffer::zeros(value.len())?);
-            Ok(Layer { weight: Tensor { value, m, v }, bias: layer.bias })
-        };
         let Network { architecture, encoder, hidden, decoder, .. } = start;
-        Ok(Self { encoder: wide(encoder)?, hidden, decoder: wide(decoder)?, architecture, steps: 0 })
+        let k = architecture.wide();
+        let mut network = Self::zeros_in(architecture, Placement::Memory)?;
+        for (to, from) in [(&mut network.encoder, encoder), (&mut network.decoder, decoder)] {
+            let from_rows = &from.weight.value;
+            for_rows(&mut to.weight.value, S::row_words(k), k, |rows, out| {
+                S::write_rows(Isa::detect(), out, &from_rows[rows.start * k..rows.end * k], k);
+            });
+            to.bias = from.bias;
+        }
+        network.hidden = hidden;
+        Ok(network)
     }
 
-    /// The trained network in single precision, its moments dropped.
+    /// The trained network in single precision, kept at `place`, its moments dropped.
     ///
     /// # Errors
-    /// When the system has no memory for it.
-    pub fn into_f32(self) -> Result<Network> {
+    /// When the system has no memory, or the disk no space, for it.
+    pub fn into_f32(self, place: Placement<'_>) -> Result<Network> {
         let k = self.architecture.wide();
+        let words = S::row_words(k);
         let wide = |layer: Layer<S>| -> Result<Layer> {
             let Layer { weight: Tensor { value, m, v }, bias } = layer;
             drop((m, v));
-            let weight = Tensor { value: S::into_f32(value, k)?, m: Buffer::default(), v: Buffer::default() };
-            Ok(Layer { weight, bias })
+            let mut values = Buffer::zeros_in(value.len() / words * k, place)?;
+            for_rows(&mut values, k, k, |rows, out| {
+                S::read_rows(Isa::detect(), out, &value[rows.start * words..rows.end * words], k);
+            });
+            Ok(Layer { weight: Tensor::fixed(values), bias })
         };
         let Self { architecture, encoder, hidden, decoder, steps } = self;
         Ok(Network { encoder: wide(encoder)?, hidden, decoder: wide(decoder)?, architecture, steps })
     }
 
-    /// A copy of all weights and biases, without moments.
+    /// A copy of all weights and biases, without moments, those of the wide layers kept at `place`.
     ///
     /// # Errors
-    /// When the system has no memory for it.
-    pub fn snapshot(&mut self) -> Result<Snapshot<S>> {
-        let wide = [self.encoder.weight.value.duplicate()?, self.decoder.weight.value.duplicate()?];
-        let others = self.narrow_mut().map(|value| value.duplicate()).collect::<Result<_>>()?;
+    /// When the system has no memory, or the disk no space, for it.
+    pub fn snapshot(&mut self, place: Placement<'_>) -> Result<Snapshot<S>> {
+        let wide = [self.encoder.weight.value.duplicate(place)?, self.decoder.weight.value.duplicate(place)?];
+        let others = self.narrow_mut().map(|value| value.duplicate(Placement::Memory));
+        let others = others.collect::<Result<_>>()?;
         Ok(Snapshot { wide, others })
     }
 
@@ -174,16 +224,46 @@ impl<S: Precision> Network<S> {
     }
 }
 
-fn fill_normal(values: &mut [f32], mean: f32, sd: f32, seed: u64, tensor: u64) {
-    let chunks = (0_u64..).zip(values.chunks_mut(INIT_CHUNK)).collect();
-    parallel::map(chunks, |(chunk, values): (u64, &mut [f32])| {
+/// Calls `work(rows, their part of out)` for runs of rows of a matrix of `width` columns, in parallel. `k` is the number
+/// of values in a row.
+fn for_rows<W: Send>(
+    out: &mut [W],
+    width: usize,
+    k: usize,
+    work: impl Fn(Range<usize>, &mut [W]) + Sync + Send,
+) {
+    let rows = tiles(out.len() / width, (ROWS_TASK / k).max(1));
+    let tasks = rows.iter().cloned().zip(split_rows(out, &rows, width)).collect();
+    parallel::map(tasks, |(rows, part)| work(rows, part));
+}
+
+/// The initial weights of a wide layer.
+fn fill_wide<S: Precision>(weights: &mut [S::Word], k: usize, seed: u64, tensor: u64) {
+    for_rows(weights, S::row_words(k), k, |rows, out| {
+        let mut values = vec![0.0; rows.len() * k];
+        fill_normal(&mut values, (rows.start * k) as u64, 0.0, seed, tensor);
+        S::write_rows(Isa::detect(), out, &values, k);
+    });
+}
+
+/// The initial values of array number `tensor` from its element `first` on: normal around `mean`.
+fn fill_normal(values: &mut [f32], first: u64, mean: f32, seed: u64, tensor: u64) {
+    let mut rest = values;
+    let mut at = first;
+    while !rest.is_empty() {
+        let (chunk, skipped) = (at / INIT_CHUNK, at % INIT_CHUNK);
         let mut generator = ChaCha8Rng::seed_from_u64(seed);
         generator.set_stream(tensor << 40 | chunk);
-        for value in values {
-            let normal: f32 = StandardNormal.sample(&mut generator);
-            *value = mean + sd * normal;
+        let normal = StandardNormal.sample_iter(&mut generator);
+        let length = rest.len().min(to_usize(INIT_CHUNK - skipped));
+        let (part, others) = rest.split_at_mut(length);
+        for (value, normal) in part.iter_mut().zip(normal.skip(to_usize(skipped))) {
+            let normal: f32 = normal;
+            *value = mean + INIT_SD * normal;
         }
-    });
+        at += length as u64;
+        rest = others;
+    }
 }
 
 #[cfg(test)]

@@ -7,12 +7,10 @@ use late_fast_kernels::{
     Bf16, CsrView, F32, Isa, Storage, WideLayerMut, WideWeightsMut, adam, decoder, encoder, sddmm, spmm,
 };
 
-use super::buffer::Buffer;
 use super::dense;
 use super::forms::DenseProducts;
 use super::products::Products;
 use super::step::Pass;
-use crate::error::Result;
 
 /// Features of a call of the forms on tiles, which compute this many outputs before any weight changes.
 const TILES_BLOCK: usize = 256;
@@ -29,17 +27,11 @@ pub trait Precision:
     /// How the hidden layers are multiplied.
     fn products(isa: Isa) -> Products;
 
-    /// Stores f32 values, rounding them to nearest.
-    ///
-    /// # Errors
-    /// When the system has no memory for it.
-    fn from_f32(values: Buffer, k: usize) -> Result<Buffer<Self::Word>>;
+    /// Stores rows of f32, rounding them to nearest.
+    fn write_rows(isa: Isa, out: &mut [Self::Word], x: &[f32], k: usize);
 
-    /// The stored values.
-    ///
-    /// # Errors
-    /// When the system has no memory for it.
-    fn into_f32(rows: Buffer<Self::Word>, k: usize) -> Result<Buffer>;
+    /// The values of stored rows.
+    fn read_rows(isa: Isa, out: &mut [f32], rows: &[Self::Word], k: usize);
 
     /// Some rows of f32 as this storage: themselves, or rounded into `scratch`.
     fn as_rows<'a>(isa: Isa, x: &'a [f32], k: usize, scratch: &'a mut [Self::Word]) -> &'a [Self::Word];
@@ -107,12 +99,12 @@ impl Precision for F32 {
         Products::F32
     }
 
-    fn from_f32(values: Buffer, _: usize) -> Result<Buffer> {
-        Ok(values)
+    fn write_rows(_: Isa, out: &mut [f32], x: &[f32], _: usize) {
+        out.copy_from_slice(x);
     }
 
-    fn into_f32(rows: Buffer, _: usize) -> Result<Buffer> {
-        Ok(rows)
+    fn read_rows(_: Isa, out: &mut [f32], rows: &[f32], _: usize) {
+        out.copy_from_slice(rows);
     }
 
     fn as_rows<'a>(_: Isa, x: &'a [f32], _: usize, _: &'a mut [f32]) -> &'a [f32] {
@@ -142,31 +134,23 @@ impl Precision for Bf16 {
         if isa == Isa::Amx { Products::Bf16 } else { Products::F32 }
     }
 
-    fn from_f32(values: Buffer, k: usize) -> Result<Buffer<u32>> {
-        let n_rows = values.len() / k;
-        let mut out = Buffer::zeros(n_rows * Self::row_words(k))?;
-        pack_rows(Isa::detect(), &mut out, &values, n_rows, k);
-        Ok(out)
+    fn write_rows(isa: Isa, out: &mut [u32], x: &[f32], k: usize) {
+        pack_rows(isa, out, x, x.len() / k, k);
     }
 
-    fn into_f32(rows: Buffer<u32>, k: usize) -> Result<Buffer> {
-        let n_rows = rows.len() / Self::row_words(k);
-        let mut out = Buffer::zeros(n_rows * k)?;
-        unpack_rows(Isa::detect(), &mut out, &rows, n_rows, k);
-        Ok(out)
+    fn read_rows(isa: Isa, out: &mut [f32], rows: &[u32], k: usize) {
+        unpack_rows(isa, out, rows, rows.len() / Self::row_words(k), k);
     }
 
     fn as_rows<'a>(isa: Isa, x: &'a [f32], k: usize, scratch: &'a mut [u32]) -> &'a [u32] {
-        let n_rows = x.len() / k;
-        let out = &mut scratch[..n_rows * Self::row_words(k)];
-        pack_rows(isa, out, x, n_rows, k);
+        let out = &mut scratch[..x.len() / k * Self::row_words(k)];
+        Self::write_rows(isa, out, x, k);
         out
     }
 
     fn as_f32<'a>(isa: Isa, rows: &'a [u32], k: usize, scratch: &'a mut [f32]) -> &'a [f32] {
-        let n_rows = rows.len() / Self::row_words(k);
-        let out = &mut scratch[..n_rows * k];
-        unpack_rows(isa, out, rows, n_rows, k);
+        let out = &mut scratch[..rows.len() / Self::row_words(k) * k];
+        Self::read_rows(isa, out, rows, k);
         out
     }
 

@@ -86,7 +86,7 @@ impl Pass {
 }
 
 /// Errors of one minibatch, to be added up over an epoch.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct StepResult {
     /// Sum of squared errors.
     pub sum: f64,

@@ -9,7 +9,7 @@ mod prepare;
 mod transpose;
 mod write;
 
-pub(crate) use mmap::Map;
+pub(crate) use mmap::{Map, map_unnamed};
 pub use open::{RowEntries, Store};
 pub use prepare::{Prepared, prepare};
 pub use write::{StoreDtype, Summary, scan};

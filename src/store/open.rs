@@ -143,6 +143,32 @@ impl Store {
         (self.elements(self.indices, span), self.indices.dtype)
     }
 
+    /// Asks the system to begin reading the entries of `rows`.
+    pub fn will_need(&self, rows: Range<usize>) {
+        for bytes in self.bytes_of(rows) {
+            self.map.will_need(bytes);
+        }
+    }
+
+    /// Says that the entries of `rows` are not needed for a while: they no longer count as this process's memory.
+    pub fn release(&self, rows: Range<usize>) {
+        for bytes in self.bytes_of(rows) {
+            self.map.release(bytes);
+        }
+    }
+
+    /// Where indices and values of `rows` lie in the file; nowhere if the file was changed, which reading them will tell.
+    fn bytes_of(&self, rows: Range<usize>) -> [Range<usize>; 2] {
+        let (Ok(first), Ok(last)) = (self.row_span(rows.start), self.row_span(rows.end.saturating_sub(1)))
+        else {
+            return [0..0, 0..0];
+        };
+        [self.indices, self.data].map(|array| {
+            let at = |entry: usize| to_usize(array.offset) + entry * array.dtype.size();
+            at(first.start)..at(last.end.max(first.start))
+        })
+    }
+
     fn array(&self, array: RawArray) -> &[u8] {
         let begin = to_usize(array.offset);
         &self.map.bytes()[begin..begin + to_usize(array.len) * array.dtype.size()]

@@ -1,11 +1,13 @@
 //! Training: the epoch loop, its split, its results and the memory it takes.
 
+mod checkpoint;
 mod plan;
 mod results;
 mod run;
 mod split;
 
-pub use plan::{Plan, entries_of_largest_batch};
+pub use checkpoint::{Identity, Keeper, list as list_checkpoints, remove_all as remove_checkpoints};
+pub use plan::{Kept, Plan, entries_of_largest_batch};
 pub use results::{Finished, MODEL_FILE, Results};
-pub use run::{EpochRecord, Observer, Trained, train};
+pub use run::{EpochRecord, Observer, Outcome, Position, Task, Trained, train};
 pub use split::{Split, SplitCounts};

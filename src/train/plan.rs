@@ -10,6 +10,22 @@ use crate::minibatch::Minibatch;
 use crate::model::{Architecture, Workspace};
 use crate::store::Summary;
 
+/// What is kept in memory, and what in mapped files because memory is short. Adam reads and writes its moments and the
+/// weights in every step; the copy of the best weights is touched once an epoch at most, so it goes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kept {
+    /// Everything in memory.
+    InMemory,
+    /// The copy of the best weights in files.
+    BestInFiles,
+    /// That, and weights and moments of the wide layers in files.
+    AllInFiles,
+}
+
+/// Windows of the matrix that are mapped at a time: one in use, one that is being read.
+const WINDOWS: f64 = 2.0;
+
 /// Parameters, steps and bytes of a training run.
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct Plan {
@@ -25,14 +41,20 @@ pub struct Plan {
     pub weight_bytes: u64,
     /// Bytes of Adam's moments.
     pub optimiser_bytes: u64,
+    /// Bytes of weights and moments beside those of the wide layers.
+    pub narrow_bytes: u64,
+    /// What is kept where.
+    pub kept: Kept,
     /// Bytes of minibatches, activations and gradients.
     pub minibatch_bytes: u64,
     /// Bytes of the program and of names and counts of cells and genes.
     pub fixed_bytes: u64,
     /// Bytes of the blocks that reading and transposing hold at a time.
     pub block_bytes: u64,
-    /// Bytes of the mapped matrix: on disk, cached by the system when memory is free, not counted.
+    /// Bytes of the mapped matrix, on disk.
     pub store_bytes: u64,
+    /// Bytes of it that are mapped at a time.
+    pub window_bytes: u64,
 }
 
 impl Plan {
@@ -55,6 +77,11 @@ impl Plan {
                 Workspace::<Bf16>::bytes(isa, &architecture, batch, n_tasks),
             ),
         };
+        let (store_bytes, nnz) = (summary.store_bytes(), summary.tally.nnz);
+        let window_share = (WINDOWS * config.shuffle_window as f64 / nnz.max(1) as f64).min(1.0);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of bytes")]
+        let window_bytes = (window_share * store_bytes as f64) as u64;
+        let narrow = n_parameters - 2 * architecture.wide() as u64 * n_features as u64;
         let nnz_per_batch = entries_of_largest_batch(&summary.row_nnz, batch);
         Self {
             n_parameters,
@@ -65,16 +92,53 @@ impl Plan {
             minibatch_bytes: workspace_bytes + Minibatch::bytes(n_features, batch, nnz_per_batch),
             fixed_bytes: budget::fixed_bytes(n_names),
             block_bytes: budget::block_bytes(summary.tally.nnz),
-            store_bytes: summary.store_bytes(),
+            store_bytes,
+            window_bytes,
+            narrow_bytes: 3 * narrow * size_of::<f32>() as u64,
+            kept: Kept::InMemory,
             architecture,
         }
     }
 
     /// Memory the run will use at its peak.
     pub fn memory_bytes(&self) -> u64 {
+        let parameters = match self.kept {
+            Kept::InMemory => self.weight_bytes + self.optimiser_bytes,
+            Kept::BestInFiles => self.weight_bytes / 2 + self.optimiser_bytes,
+            Kept::AllInFiles => self.narrow_bytes,
+        };
         // Blocks are gone, or not yet there, while the network trains.
-        let training = self.weight_bytes + self.optimiser_bytes + self.minibatch_bytes;
+        let training = parameters + self.minibatch_bytes + self.window_bytes;
         training.max(self.block_bytes) + self.fixed_bytes
+    }
+
+    /// Bytes of weights and moments that are kept in mapped files.
+    pub fn file_bytes(&self) -> u64 {
+        match self.kept {
+            Kept::InMemory => 0,
+            Kept::BestInFiles => self.weight_bytes / 2,
+            Kept::AllInFiles => self.weight_bytes + self.optimiser_bytes,
+        }
+    }
+
+    /// Bytes of a checkpoint.
+    pub fn checkpoint_bytes(&self) -> u64 {
+        self.weight_bytes + self.optimiser_bytes
+    }
+
+    /// Bytes of the model that is written in the end, in single precision.
+    pub fn model_bytes(&self) -> u64 {
+        self.n_parameters * size_of::<f32>() as u64
+    }
+
+    /// Keeps in files what does not fit into `allowed` bytes of memory.
+    pub fn fit(&mut self, allowed: u64) {
+        for kept in [Kept::InMemory, Kept::BestInFiles, Kept::AllInFiles] {
+            self.kept = kept;
+            if self.memory_bytes() <= allowed {
+                return;
+            }
+        }
     }
 
     /// Refuses a plan above the budget.

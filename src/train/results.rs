@@ -12,6 +12,7 @@ use crate::config::{TrainConfig, Validation};
 use crate::error::{Error, Result};
 use crate::matrix::{Axis, Major};
 use crate::model::{Features, ModelFile};
+use crate::store::Summary;
 
 /// The model's name inside the directory.
 pub const MODEL_FILE: &str = "model.safetensors";
@@ -96,6 +97,22 @@ impl Results<'_> {
         ];
         pending.into_iter().try_for_each(Pending::publish)?;
         Ok(Finished { model, history, stopped_early, failure })
+    }
+
+    /// A hash that tells the matrix from others: names, entries of every cell and gene, and the cells' sums.
+    pub fn fingerprint(&self, summary: &Summary) -> String {
+        let mut hasher = blake3::Hasher::new();
+        for axis in [self.cells, self.genes] {
+            for name in &axis.names {
+                hasher.update(&(name.len() as u64).to_le_bytes());
+                hasher.update(name.as_bytes());
+            }
+        }
+        for counts in [&summary.row_nnz, &summary.col_nnz] {
+            counts.iter().for_each(|n| _ = hasher.update(&n.to_le_bytes()));
+        }
+        summary.cell_sums.iter().for_each(|sum| _ = hasher.update(&sum.to_le_bytes()));
+        hasher.finalize().to_hex().to_string()
     }
 
     fn split_record(&self) -> SplitRecord<'_> {
