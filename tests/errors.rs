@@ -387,13 +387,13 @@ fn an_output_that_does_not_fit_the_disk() {
     // A disk that is too small for the layer alone is found before any work.
     std::fs::write(disk.path.join("filler"), vec![0; 100 << 10]).unwrap();
     place.fail(&arguments.each_ref().map(String::as_str), &[out, "space", "--genes"]);
-    // And the same for the model.
+    // And the same for the model and its checkpoints.
     let model = disk.path.join("run.late");
     std::fs::write(disk.path.join("more"), vec![0; 200 << 10]).unwrap();
     let model = model.to_str().unwrap();
     let arguments =
         ["train", "--h5", "in.h5", "--hidden", "400", "--epochs", "1", "--cache", ".", "--out", model];
-    place.fail(&arguments, &[model, "space"]);
+    place.fail(&arguments, &[model, "are free there", "--checkpoint-interval never"]);
 }
 
 /// A file system of its own, unmounted in the end.

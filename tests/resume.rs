@@ -108,7 +108,10 @@ fn a_stopped_run_goes_on_with_the_same_bits() {
 #[test]
 fn a_signal_leaves_a_checkpoint_even_when_none_is_due() {
     let place = workplace();
-    let never = arguments("run.late", &["--checkpoint-interval", "never", "--epochs", "100000"]);
+    let never = arguments(
+        "run.late",
+        &["--checkpoint-interval", "never", "--epochs", "100000", "--patience", "100000"],
+    );
     let mut child = start(&place, &never);
     // Long enough to be training, on any machine: otherwise the signal ends the process before there is anything to keep.
     std::thread::sleep(Duration::from_secs(3));
