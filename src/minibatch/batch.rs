@@ -73,10 +73,12 @@ impl Minibatch {
     /// About the bytes of all minibatches in flight with `nnz` entries each, and of gathering them.
     pub fn bytes(n_features: usize, n_samples: usize, nnz: u64) -> u64 {
         const BYTES_PER_ENTRY: u64 = 4 + 4 + 4 + 8;
+        const BYTES_TO_GATHER: u64 = 1 + 4;
         let n_blocks = n_features.div_ceil(Self::FEATURE_BLOCK);
-        let offsets = 2 * n_features + n_blocks * (n_samples + 1);
-        let one = nnz * BYTES_PER_ENTRY + (offsets * size_of::<usize>()) as u64;
-        (super::loader::BUFFERS as u64 + 1) * one
+        let runs = n_blocks * (n_samples + 1);
+        let one = nnz * BYTES_PER_ENTRY + ((2 * n_features + runs) * size_of::<usize>()) as u64;
+        let gathering = nnz * BYTES_TO_GATHER + (runs * size_of::<usize>()) as u64;
+        super::loader::BUFFERS as u64 * one + gathering
     }
 
     /// A minibatch of samples `0..indptr.len() - 1` with the given rows, without dropout or hold-out. A feature comes
