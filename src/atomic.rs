@@ -4,6 +4,7 @@ use std::fs::{File, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use crate::budget::human_bytes;
 use crate::error::{Error, Result};
 
 /// Unfinished outputs carry this suffix.
@@ -112,6 +113,27 @@ pub fn refuse_existing(path: &Path, force: bool) -> Result<()> {
 /// When they cannot.
 pub fn try_directory(dir: &Path) -> Result<()> {
     tempfile::tempfile_in(dir).map(drop).map_err(|e| Error::io(dir, "write in the directory", e))
+}
+
+/// Refuses an output that does not fit beside `path`, before any work is done for it. `what` takes `needed` bytes.
+///
+/// # Errors
+/// When fewer bytes are free there, or it cannot be found out how many are.
+pub fn check_free_space(path: &Path, needed: u64, what: &str, remedy: &str) -> Result<()> {
+    let dir = parent(path);
+    let free = fs4::available_space(dir).map_err(|e| Error::io(dir, "find out the free space", e))?;
+    if free >= needed {
+        return Ok(());
+    }
+    Err(Error::Resources {
+        problem: format!(
+            "{}: {what} takes {}, and {} are free there",
+            path.display(),
+            human_bytes(needed),
+            human_bytes(free)
+        ),
+        remedy: remedy.into(),
+    })
 }
 
 /// A directory for results, removed again if nothing was put into a new one.

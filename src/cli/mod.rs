@@ -7,6 +7,7 @@ mod inspect;
 mod kernels;
 mod memory;
 mod report;
+mod simulate;
 mod train;
 
 use std::io::Write;
@@ -29,6 +30,7 @@ pub fn main() -> ExitCode {
         Command::Train(args) => train::run(args, &cli.common),
         Command::Impute(args) => impute::run(args, &cli.common),
         Command::Inspect(args) => inspect::run(args, &cli.common),
+        Command::Simulate(args) => simulate::run(args, &cli.common),
         Command::Kernels(args) => kernels::run(args, &cli.common),
     };
     match result {
