@@ -75,10 +75,16 @@ impl SimulateOptions {
         // A 10x file states its shape in 32 bits, signed.
         let most = usize::try_from(i32::MAX).unwrap_or(usize::MAX);
         if self.n_cells > most {
-            return refuse(format!("--cells {} is more than 10x files can hold", self.n_cells), "ask for fewer");
+            return refuse(
+                format!("--cells {} is more than 10x files can hold", self.n_cells),
+                "ask for fewer",
+            );
         }
         if self.n_genes == 0 || self.n_genes > most {
-            return refuse(format!("--genes {} cannot be used", self.n_genes), "give a number from 1 to 2^31 - 1");
+            return refuse(
+                format!("--genes {} cannot be used", self.n_genes),
+                "give a number from 1 to 2^31 - 1",
+            );
         }
         if !(self.density > 0.0 && self.density < 1.0) {
             return refuse(
@@ -111,7 +117,8 @@ impl SimulateOptions {
         for (place, output) in outputs.iter().enumerate() {
             let is_same = |other: &&PathBuf| {
                 other.file_name() == output.file_name()
-                    && (parent(other) == parent(output) || atomic::is_same_file(parent(other), parent(output)))
+                    && (parent(other) == parent(output)
+                        || atomic::is_same_file(parent(other), parent(output)))
             };
             if outputs[..place].iter().any(is_same) {
                 return Err(Error::Usage {

@@ -48,8 +48,7 @@ pub struct SimulateReport {
 pub fn simulate(options: &SimulateOptions, progress: &dyn Fn(u64)) -> Result<SimulateReport> {
     let SimulateOptions { seed, n_cells, n_genes, n_cell_types, density, force, .. } = *options;
     let population = Population::new(seed, n_cells, n_genes, n_cell_types, density)?;
-    let (labels, ()) =
-        prepare(&options.labels, force, |path| write_labels(path, options, &population))?;
+    let (labels, ()) = prepare(&options.labels, force, |path| write_labels(path, options, &population))?;
     let truth = match &options.truth {
         Some(truth) => Some(prepare(truth, force, |path| write_truth(path, options, &population))?.0),
         None => None,

@@ -18,14 +18,14 @@ pub(super) const N_PROGRAMMES: usize = 20;
 
 /// Standard deviations of the logarithms of: a gene's abundance, that of the most abundant genes, a programme's
 /// deviation from it, and a cell's size within its type and between types.
-const GENE_SD: f64 = 1.9;
+const GENE_SD: f64 = 2.2;
 const ABUNDANT_SD: f64 = 0.8;
 const PROGRAMME_SD: f64 = 0.25;
 const CELL_SD: f64 = 0.45;
 const TYPE_SD: f64 = 0.2;
 /// One gene of so many is as abundant as mitochondrial ones are: this share of all molecules.
 const GENES_PER_ABUNDANT: usize = 2000;
-const ABUNDANT_SHARE: f64 = 0.005;
+const ABUNDANT_SHARE: f64 = 0.008;
 /// This share of the genes is hardly ever seen: their log abundance is lower by this much.
 const SILENT_SHARE: f64 = 0.15;
 const SILENT_SHIFT: f64 = -6.0;

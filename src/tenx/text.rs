@@ -44,7 +44,7 @@ where
         _ => builder.chunk(CHUNK.min(n_texts)).shuffle().deflate(level),
     };
     let dataset = builder
-        .empty_as(&TypeDescriptor::FixedAscii(width))
+        .empty_as(TypeDescriptor::FixedAscii(width))
         .shape(SimpleExtents::fixed([n_texts]))
         .create(name)
         .map_err(failed)?;
