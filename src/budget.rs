@@ -1,7 +1,5 @@
 //! What a run needs in memory beside its network, and the refusal of what does not fit.
 
-use std::path::Path;
-
 use crate::error::{Error, Result};
 
 /// Code, BLAS buffers (which dense products of large minibatches fill), HDF5's and the allocator's own.
@@ -31,26 +29,6 @@ pub fn check(needed: u64, allowed: u64, remedy: impl FnOnce() -> String) -> Resu
         return Ok(());
     }
     Err(Error::Memory { needed: human_bytes(needed), allowed: human_bytes(allowed), remedy: remedy() })
-}
-
-/// Refuses what takes more space than is free in `dir`.
-///
-/// # Errors
-/// Names both, `what` needs the space, and the `remedy`.
-pub fn check_disk(dir: &Path, needed: u64, what: &str, remedy: &str) -> Result<()> {
-    let free = fs4::available_space(dir).map_err(|e| Error::io(dir, "find out the free space", e))?;
-    if needed <= free {
-        return Ok(());
-    }
-    Err(Error::Resources {
-        problem: format!(
-            "{}: {what} would take {}, and {} are free there",
-            dir.display(),
-            human_bytes(needed),
-            human_bytes(free)
-        ),
-        remedy: remedy.into(),
-    })
 }
 
 /// "1.5 GiB"

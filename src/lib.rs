@@ -19,8 +19,10 @@ pub mod minibatch;
 pub mod model;
 pub mod parallel;
 pub mod profile;
+pub mod simulate;
 pub mod store;
 mod tensors;
+pub mod tenx;
 pub mod train;
 
 /// What users are told with every imputed matrix.

@@ -48,6 +48,30 @@ pub fn map<T: Send, R: Send>(tasks: Vec<T>, work: impl Fn(T) -> R + Sync + Send)
     tasks.into_par_iter().map(work).collect()
 }
 
+/// Hands what is made of every task to `consume`, in the order of the tasks, while the pool makes the next.
+///
+/// # Errors
+/// The first of `consume`, which stops the work.
+pub fn ahead<T: Send, R: Send>(
+    tasks: impl IntoIterator<Item = T>,
+    make: impl Fn(T) -> R + Sync,
+    mut consume: impl FnMut(R) -> Result<()>,
+) -> Result<()> {
+    let mut tasks = tasks.into_iter();
+    let mut next = tasks.next().map(&make);
+    while let Some(current) = next.take() {
+        let task = tasks.next();
+        rayon::in_place_scope(|scope| {
+            let (make, next) = (&make, &mut next);
+            if let Some(task) = task {
+                scope.spawn(move |_| *next = Some(make(task)));
+            }
+            consume(current)
+        })?;
+    }
+    Ok(())
+}
+
 /// What some consecutive tasks need, exclusively or not, and how it is cut.
 pub trait Divide: Sized + Send {
     /// What belongs to the tasks before `task`, and the rest. Tasks keep their numbers.

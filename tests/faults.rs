@@ -27,8 +27,23 @@ const JOBS: [Job; 5] = [
     Job {
         name: "train",
         arguments: &[
-            "train", "--h5", "in.h5", "--features", "cells", "--hidden", "8,4", "--epochs", "3", "--out",
-            "out.late", "--cache", "cache", "--checkpoint-interval", "1us", "--lr", "3e-3",
+            "train",
+            "--h5",
+            "in.h5",
+            "--features",
+            "cells",
+            "--hidden",
+            "8,4",
+            "--epochs",
+            "3",
+            "--out",
+            "out.late",
+            "--cache",
+            "cache",
+            "--checkpoint-interval",
+            "1us",
+            "--lr",
+            "3e-3",
         ],
         retry: &["--resume"],
     },
@@ -40,15 +55,19 @@ const JOBS: [Job; 5] = [
     Job {
         name: "shard",
         arguments: &[
-            "impute", "--model", "model.late", "--input", "in.h5", "--out", "out.h5ad", "--shard", "1/1",
+            "impute",
+            "--model",
+            "model.late",
+            "--input",
+            "in.h5",
+            "--out",
+            "out.h5ad",
+            "--shard",
+            "1/1",
         ],
         retry: &[],
     },
-    Job {
-        name: "merge",
-        arguments: &["merge", "out.h5ad", "one.shard-0001-of-0001.h5ad"],
-        retry: &[],
-    },
+    Job { name: "merge", arguments: &["merge", "out.h5ad", "one.shard-0001-of-0001.h5ad"], retry: &[] },
     Job {
         name: "simulate",
         arguments: &["simulate", "out.h5", "--cells", "50", "--genes", "60", "--density", "0.1"],
@@ -62,7 +81,8 @@ fn inputs() -> Workplace {
     write_tenx(&place.path("in.h5"), &counts(40, GENES, 1), GENES);
     let train = ["train", "--h5", "in.h5", "--hidden", "8,4", "--epochs", "2", "--out", "model.late"];
     place.succeed(&train);
-    let shard = ["impute", "--model", "model.late", "--input", "in.h5", "--out", "one.h5ad", "--shard", "1/1"];
+    let shard =
+        ["impute", "--model", "model.late", "--input", "in.h5", "--out", "one.h5ad", "--shard", "1/1"];
     place.succeed(&shard);
     std::fs::create_dir(place.path("cache")).unwrap();
     place
@@ -86,7 +106,8 @@ fn library(dir: &Path) -> PathBuf {
     let library = dir.join("inject.so");
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/faults/inject.c");
     let compiler = std::env::var("CC").unwrap_or_else(|_| "cc".into());
-    let built = Command::new(compiler).args(["-shared", "-fPIC", "-O1", "-o"]).arg(&library).arg(source).status();
+    let built =
+        Command::new(compiler).args(["-shared", "-fPIC", "-O1", "-o"]).arg(&library).arg(source).status();
     assert!(built.unwrap().success(), "the C compiler failed");
     library
 }
@@ -145,7 +166,13 @@ fn check(job: &Job, injection: &Injection<'_>, inputs: &Workplace) {
 }
 
 /// Lets call number `at` fail, looks at what is left, and repeats the command.
-fn strike(job: &Job, injection: &Injection<'_>, place: &Workplace, at: usize, expected: &[(String, Vec<String>)]) {
+fn strike(
+    job: &Job,
+    injection: &Injection<'_>,
+    place: &Workplace,
+    at: usize,
+    expected: &[(String, Vec<String>)],
+) {
     let case = format!("{} {} {at}", job.name, injection.kind);
     let (output, _) = injection.run(place, job.arguments, at);
     let stderr = String::from_utf8_lossy(&output.stderr);
@@ -172,7 +199,8 @@ fn strike(job: &Job, injection: &Injection<'_>, place: &Workplace, at: usize, ex
         assert_eq!(again.code, Some(0), "{case}, repeated: {}", again.stderr);
     }
     let found = files_in(&place.path(""));
-    let names = |files: &[(String, Vec<String>)]| files.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+    let names =
+        |files: &[(String, Vec<String>)]| files.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
     assert_eq!(names(&found), names(expected), "{case}, repeated");
     assert!(found == expected, "{case}, repeated: other results");
 }

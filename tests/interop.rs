@@ -1,4 +1,4 @@
-//! The imputed files in anndata and scanpy, an old and a new version, each installed by pip into an environment
+//! The files we write, imputed and simulated, in anndata and scanpy, an old and a new version, each installed by pip into an environment
 //! of its own under the target directory.
 //!
 //! Skipped only where there is no Python. The old versions need Python 3.8 to 3.11: elsewhere they are skipped.
@@ -8,6 +8,7 @@ mod common;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use common::binary::Workplace;
 use common::counts::{counts, write_tenx};
@@ -51,17 +52,38 @@ fn scanpy_and_anndata_open_what_is_imputed() {
             &out,
         ]);
     }
+    check_in_every_version(
+        version,
+        "check.py",
+        &["in.h5", "genes.h5ad", "cells.h5ad"].map(|name| place.path(name)),
+    );
+}
+
+#[test]
+fn scanpy_opens_what_is_simulated() {
+    let Some(version) = python_version() else {
+        println!("SKIPPED scanpy_opens_what_is_simulated: no python3 on this machine");
+        return;
+    };
+    let place = Workplace::new();
+    for layout in ["v2", "v3"] {
+        let out = format!("{layout}.h5");
+        let arguments = ["simulate", &out, "--layout", layout, "--genome", "mm10", "--truth", "truth.h5ad"];
+        place.succeed(&[&arguments[..], &["--cells", "300", "--genes", "900", "--force"]].concat());
+    }
+    let names = ["v2.h5", "v3.h5", "v3.labels.csv", "truth.h5ad"];
+    check_in_every_version(version, "check_simulated.py", &names.map(|name| place.path(name)));
+}
+
+/// Runs a script of `tests/interop` on these files.
+fn check_in_every_version(version: (u32, u32), script: &str, files: &[PathBuf]) {
     for requirements in ["new", "old"] {
         if requirements == "old" && !OLD_PYTHON.contains(&version) {
             println!("SKIPPED anndata 0.8 and scanpy 1.9: they have no packages for Python {version:?}");
             continue;
         }
         let python = environment(requirements);
-        let output = Command::new(python)
-            .arg(interop().join("check.py"))
-            .args(["in.h5", "genes.h5ad", "cells.h5ad"].map(|name| place.path(name)))
-            .output()
-            .unwrap();
+        let output = Command::new(python).arg(interop().join(script)).args(files).output().unwrap();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         println!("{}", text(&output.stdout));
         assert!(output.status.success(), "{requirements}: {}", text(&output.stderr));
@@ -82,6 +104,8 @@ fn python_version() -> Option<(u32, u32)> {
 
 /// The interpreter of an environment with these requirements, made when it is not there yet.
 fn environment(requirements: &str) -> PathBuf {
+    static MAKING: Mutex<()> = Mutex::new(());
+    let _one_test_at_a_time = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
     let list = interop().join(format!("{requirements}.txt"));
     // Beside the build: target/<profile>/deps/<test> is this program.
     let target = std::env::current_exe().unwrap().ancestors().nth(3).unwrap().to_owned();

@@ -23,22 +23,44 @@ const WORKS: [(&str, Work); 5] = [
     (
         "training",
         &[&[
-            "train", "--h5", "in.h5", "--hidden", "100,20", "--epochs", "6", "--batch-size", "16", "--out",
-            "out.late", "--checkpoint-interval", "1ms", "--resume",
+            "train",
+            "--h5",
+            "in.h5",
+            "--hidden",
+            "100,20",
+            "--epochs",
+            "6",
+            "--batch-size",
+            "16",
+            "--out",
+            "out.late",
+            "--checkpoint-interval",
+            "1ms",
+            "--resume",
         ]],
     ),
     (
         "unpacking and transposing",
         &[&[
-            "train", "--h5", "in.h5", "--features", "cells", "--hidden", "8,4", "--epochs", "1", "--out", "out.late",
-            "--cache", "cache", "--resume",
+            "train",
+            "--h5",
+            "in.h5",
+            "--features",
+            "cells",
+            "--hidden",
+            "8,4",
+            "--epochs",
+            "1",
+            "--out",
+            "out.late",
+            "--cache",
+            "cache",
+            "--resume",
         ]],
     ),
     (
         "imputing",
-        &[&[
-            "impute", "--model", "cells.late", "--input", "in.h5", "--out", "out.h5ad", "--cache", "cache",
-        ]],
+        &[&["impute", "--model", "cells.late", "--input", "in.h5", "--out", "out.h5ad", "--cache", "cache"]],
     ),
     (
         "shards and merging",
@@ -100,7 +122,8 @@ fn remove_outputs(place: &Workplace) {
 
 #[test]
 fn killed_work_that_is_repeated_ends_with_the_same_bits_and_leaves_nothing_behind() {
-    let rounds = std::env::var("LATE_FAST_KILL_ROUNDS").map_or(DEFAULT_ROUNDS, |rounds| rounds.parse().unwrap());
+    let rounds =
+        std::env::var("LATE_FAST_KILL_ROUNDS").map_or(DEFAULT_ROUNDS, |rounds| rounds.parse().unwrap());
     let place = Workplace::new();
     inputs(&place);
     let mut moments = Moments::new();
@@ -122,7 +145,10 @@ fn killed_work_that_is_repeated_ends_with_the_same_bits_and_leaves_nothing_behin
                 loop {
                     let mut child = start(&place, command);
                     let Some(delay) = deadly.pop() else {
-                        assert!(child.wait().unwrap().success(), "{name}: {command:?} fails after it was killed");
+                        assert!(
+                            child.wait().unwrap().success(),
+                            "{name}: {command:?} fails after it was killed"
+                        );
                         break;
                     };
                     std::thread::sleep(delay);
@@ -137,7 +163,8 @@ fn killed_work_that_is_repeated_ends_with_the_same_bits_and_leaves_nothing_behin
                 }
             }
             let found = files_in(&place.path(""));
-            let names = |files: &[(String, Vec<String>)]| files.iter().map(|(n, _)| n.clone()).collect::<Vec<_>>();
+            let names =
+                |files: &[(String, Vec<String>)]| files.iter().map(|(n, _)| n.clone()).collect::<Vec<_>>();
             assert_eq!(names(&found), names(&expected), "{name}: other files after {killed} kills");
             assert!(found == expected, "{name}: other bits after {killed} kills");
         }

@@ -52,6 +52,8 @@ fn dependencies_point_one_way() {
         ("src/matrix", &["io", "store", "minibatch", "model", "train", "impute", "cli", "hdf", "h5ad"]),
         ("src/hdf", &["store", "minibatch", "model", "train", "impute", "cli", "h5ad"]),
         ("src/h5ad", &["store", "minibatch", "model", "train", "impute", "cli"]),
+        ("src/tenx", &["store", "minibatch", "model", "train", "impute", "simulate", "cli"]),
+        ("src/simulate", &["store", "minibatch", "model", "train", "impute", "cli"]),
         ("src/io", &["store", "minibatch", "model", "train", "impute", "cli"]),
         ("src/store", &["minibatch", "model", "train", "impute", "cli"]),
         ("src/minibatch", &["model", "train", "impute", "cli"]),

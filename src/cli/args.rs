@@ -9,6 +9,7 @@ use super::memory::parse_bytes;
 use crate::config::{KernelForm, Loss, LossNorm, ParamDtype, TrainConfig};
 use crate::impute::{OutputDtype, OutputProducts, OutputScale, Policy};
 use crate::minibatch::Transform;
+use crate::simulate::SimulateLayout;
 use crate::store::StoreDtype;
 
 /// Impute single-cell RNA-seq counts with an autoencoder trained on the observed entries (LATE).
@@ -29,6 +30,8 @@ pub(super) enum Command {
     Impute(ImputeArgs),
     /// Say what is in a file: layout, shape, density, names, problems
     Inspect(InspectArgs),
+    /// Make a synthetic 10x matrix of any size, with cell types
+    Simulate(SimulateArgs),
     /// Show which kernels are used on this CPU, and how fast they are
     Kernels(KernelsArgs),
 }
@@ -231,6 +234,40 @@ pub(super) struct OutputArgs {
     /// Element type of the imputed values [default: f32]
     #[arg(long, value_enum)]
     pub(super) dtype: Option<OutputDtype>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SimulateArgs {
+    /// The 10x HDF5 file to write
+    #[arg(value_name = "OUT.h5")]
+    pub(super) out: PathBuf,
+    /// Number of cells
+    #[arg(long, value_name = "N")]
+    pub(super) cells: usize,
+    /// Number of genes
+    #[arg(long, value_name = "N")]
+    pub(super) genes: usize,
+    /// Expected share of entries that are not 0
+    #[arg(long, value_name = "SHARE", default_value_t = 0.072)]
+    pub(super) density: f64,
+    /// Layout of the file
+    #[arg(long, value_enum, default_value_t)]
+    pub(super) layout: SimulateLayout,
+    /// Name of the genome, which in layout v2 is the group's
+    #[arg(long, value_name = "NAME", default_value = "simulated")]
+    pub(super) genome: String,
+    /// Number of cell types
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub(super) cell_types: usize,
+    /// Seed of everything random
+    #[arg(long, value_name = "N", default_value_t = TrainConfig::default().seed)]
+    pub(super) seed: u64,
+    /// Write the cells' types here, as CSV [default: OUT.labels.csv, without OUT's own extension]
+    #[arg(long, value_name = "FILE.csv")]
+    pub(super) labels: Option<PathBuf>,
+    /// Write the expected counts here: dense, 2 GiB at most
+    #[arg(long, value_name = "FILE.h5ad")]
+    pub(super) truth: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -8,6 +8,7 @@ mod interrupt;
 mod kernels;
 mod memory;
 mod report;
+mod simulate;
 mod train;
 
 use std::io::Write;
@@ -40,6 +41,7 @@ pub fn main() -> ExitCode {
         Command::Train(args) => train::run(args, &cli.common),
         Command::Impute(args) => impute::run(args, &cli.common).map(|()| Ending::Done),
         Command::Inspect(args) => inspect::run(args, &cli.common).map(|()| Ending::Done),
+        Command::Simulate(args) => simulate::run(args, &cli.common).map(|()| Ending::Done),
         Command::Kernels(args) => kernels::run(args, &cli.common).map(|()| Ending::Done),
     };
     match result {

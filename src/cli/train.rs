@@ -13,8 +13,8 @@ use super::interrupt::Interrupt;
 use super::kernels::chosen_isa;
 use super::memory::{self, Resident};
 use super::report::{Reporter, TrainingProgress};
-use crate::atomic::{ResultDirectory, parent, refuse_existing};
-use crate::budget::{check_disk, human_bytes};
+use crate::atomic::{ResultDirectory, check_free_space, parent, refuse_existing};
+use crate::budget::human_bytes;
 use crate::config::{DEFAULT_HOLDOUT, DEFAULT_SPLIT, TrainConfig, Validation};
 use crate::error::{Error, Result};
 use crate::impute::memory_bytes;
@@ -236,16 +236,16 @@ fn check_space(plan: &Plan, args: &TrainArgs, out: &Path, cache: &Path) -> Resul
     /// Two are kept, and a third is being written.
     const CHECKPOINTS: u64 = 3;
     let n_checkpoints = if args.checkpoint_interval == Interval::Never { 1 } else { CHECKPOINTS };
-    check_disk(
+    check_free_space(
         cache,
         plan.file_bytes(),
-        "the network's arrays, which do not fit in memory,",
+        || "the network's arrays, which do not fit in memory,".into(),
         "choose another place with --cache, allow more --memory, or use --param-dtype bf16 or narrower layers (--hidden)",
     )?;
-    check_disk(
+    check_free_space(
         out,
         n_checkpoints * plan.checkpoint_bytes() + plan.model_bytes(),
-        &format!("the model and {n_checkpoints} checkpoints"),
+        || format!("the model with {n_checkpoints} checkpoints"),
         "choose another place with --out, or take no checkpoints but the one that a signal asks for \
          (--checkpoint-interval never)",
     )

@@ -9,7 +9,7 @@ use ndarray::ArrayView2;
 use super::forward::{self, Panel, Request, Sink};
 use super::value::Finish;
 use super::{ImputeOptions, OutputDtype};
-use crate::atomic::write_atomically;
+use crate::atomic::{self, write_atomically};
 use crate::error::{Error, Result};
 use crate::h5ad::{self, SparseSpec};
 use crate::io::{Dtype, Source};
@@ -174,21 +174,9 @@ fn flagged(mut axis: Axis, flags: &[bool]) -> Axis {
 
 fn check_free_space(path: &Path, n_cells: usize, n_genes: usize, options: &ImputeOptions) -> Result<()> {
     let needed = n_cells as u64 * n_genes as u64 * options.dtype.size() as u64;
-    let dir = crate::atomic::parent(path);
-    let free = fs4::available_space(dir).map_err(|e| Error::io(dir, "find out the free space", e))?;
-    if free >= needed {
-        return Ok(());
-    }
-    let bytes = |n| indicatif::HumanBytes(n).to_string();
-    Err(Error::Resources {
-        problem: format!(
-            "{}: the imputed layer of {n_cells} cells x {n_genes} genes takes {}, and {} are free there",
-            path.display(),
-            bytes(needed),
-            bytes(free)
-        ),
-        remedy: "free space, write elsewhere (--out), or write fewer genes (--genes) or --dtype f16".into(),
-    })
+    let what = || format!("the imputed layer of {n_cells} cells x {n_genes} genes");
+    let remedy = "free space, write elsewhere (--out), or write fewer genes (--genes) or --dtype f16";
+    atomic::check_free_space(atomic::parent(path), needed, what, remedy)
 }
 
 /// `X`: the counts of the written genes, CSR.

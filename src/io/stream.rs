@@ -9,6 +9,7 @@ use super::{InPlace, Tally};
 use crate::error::{Error, Result};
 use crate::hdf::{HdfFile, NumericArray, to_usize};
 use crate::matrix::{Major, RowBlock};
+use crate::parallel;
 
 /// Entries of a block: 24 MB decoded, some ten chunks of the usual writers.
 const BLOCK_ENTRIES: u64 = 2 << 20;
@@ -380,21 +381,11 @@ pub(super) fn stream(
     consume: &mut dyn FnMut(RowBlock) -> Result<()>,
 ) -> Result<Tally> {
     let mut total = Tally::default();
-    let Some(first) = blocks.first() else { return Ok(total) };
-    let mut next = Some(read(first.clone()));
-    let mut later = blocks[1..].iter();
-    while let Some(current) = next.take() {
+    parallel::ahead(blocks.iter().cloned(), read, |current| {
         let (block, tally) = current?;
         total.add(&tally);
-        let ahead = later.next();
-        rayon::in_place_scope(|scope| {
-            let (read, next) = (&read, &mut next);
-            if let Some(rows) = ahead {
-                scope.spawn(move |_| *next = Some(read(rows.clone())));
-            }
-            consume(block)
-        })?;
-    }
+        consume(block)
+    })?;
     Ok(total)
 }
 
