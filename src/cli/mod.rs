@@ -6,6 +6,7 @@ mod input;
 mod inspect;
 mod kernels;
 mod memory;
+mod merge;
 mod report;
 mod train;
 
@@ -28,6 +29,7 @@ pub fn main() -> ExitCode {
     let result = match &cli.command {
         Command::Train(args) => train::run(args, &cli.common),
         Command::Impute(args) => impute::run(args, &cli.common),
+        Command::Merge(args) => merge::run(args, &cli.common),
         Command::Inspect(args) => inspect::run(args, &cli.common),
         Command::Kernels(args) => kernels::run(args, &cli.common),
     };
