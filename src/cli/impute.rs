@@ -133,11 +133,8 @@ pub(super) fn write_imputed(
         impute(source, prepared, model, options, path, &|n| step.advance(n))?
     };
     let (cells, genes) = (report.n_cells, report.n_genes);
-    let content = if options.latent_only {
-        "the latent code"
-    } else {
-        "counts in X, imputed values in layers/late"
-    };
+    let content =
+        if options.latent_only { "the latent code" } else { "counts in X, imputed values in layers/late" };
     let text = format!(
         "imputed {} of {cells} cells and {} of {genes} genes in {:.1} s: {:.0} cells/s, {:.3} GB/s ({} of the model's {} \
          features found); the others had no observed entry or are unknown to the model, and stay 0\n\

@@ -48,6 +48,12 @@ impl Layout {
         }
     }
 
+    /// What is hashed beside the axes.
+    fn objects(&self) -> Vec<&'static str> {
+        let values = if self.dtype.is_some() { &[INDPTR, INDICES, DATA, LAYER][..] } else { &[] };
+        values.iter().copied().chain([self.latent_name()]).collect()
+    }
+
     fn n_samples(&self) -> usize {
         self.shape[usize::from(self.samples == Major::Genes)]
     }
@@ -127,17 +133,20 @@ impl Values {
     }
 }
 
-/// Hashes of the objects of a file, fed in the order in which they are written.
-#[derive(Debug, Default)]
+/// Hashes of objects of a file, fed in the order in which they are written.
+#[derive(Debug)]
 pub(super) struct Hashes(Vec<(&'static str, blake3::Hasher)>);
 
 impl Hashes {
+    /// Of these objects, empty so far.
+    pub(super) fn of(objects: &[&'static str]) -> Self {
+        Self(objects.iter().map(|&object| (object, blake3::Hasher::new())).collect())
+    }
+
     pub(super) fn update<T: bytemuck::NoUninit>(&mut self, object: &'static str, values: &[T]) {
-        let at = self.0.iter().position(|(name, _)| *name == object).unwrap_or_else(|| {
-            self.0.push((object, blake3::Hasher::new()));
-            self.0.len() - 1
-        });
-        self.0[at].1.update(bytemuck::cast_slice(values));
+        for (_, hasher) in self.0.iter_mut().filter(|(name, _)| *name == object) {
+            hasher.update(bytemuck::cast_slice(values));
+        }
     }
 
     pub(super) fn finish(self) -> Vec<(String, String)> {
@@ -195,8 +204,13 @@ impl<'a> OutputFile<'a> {
         let group = h5ad::create_dict(&file, group)?;
         let shape = [layout.n_samples(), layout.n_latent];
         let latent = h5ad::create_array(&group, name, Dtype::F32, shape, None)?;
-        let axes = if hashed { vec![("obs".into(), hash_axis(obs)), ("var".into(), hash_axis(var))] } else { vec![] };
-        Ok(Self { path, file, layout, counts, layer, latent, hashes: hashed.then(Hashes::default), axes })
+        let axes = if hashed {
+            vec![("obs".into(), hash_axis(obs)), ("var".into(), hash_axis(var))]
+        } else {
+            vec![]
+        };
+        let hashes = hashed.then(|| Hashes::of(&layout.objects()));
+        Ok(Self { path, file, layout, counts, layer, latent, hashes, axes })
     }
 
     pub(super) fn layout(&self) -> &Layout {
@@ -211,11 +225,20 @@ impl<'a> OutputFile<'a> {
             counts.data.push(value);
         }
         counts.end_row();
-        if counts.indices.len() >= X_BLOCK { counts.flush(self.path, &mut self.hashes, false) } else { Ok(()) }
+        if counts.indices.len() >= X_BLOCK {
+            counts.flush(self.path, &mut self.hashes, false)
+        } else {
+            Ok(())
+        }
     }
 
     /// Writes imputed values, row-major, to some cells and genes.
-    pub(super) fn write_layer(&mut self, cells: Range<usize>, genes: Range<usize>, values: &Values) -> Result<()> {
+    pub(super) fn write_layer(
+        &mut self,
+        cells: Range<usize>,
+        genes: Range<usize>,
+        values: &Values,
+    ) -> Result<()> {
         let Some(layer) = &self.layer else { return Ok(()) };
         if let Some(hashes) = &mut self.hashes {
             hashes.update(LAYER, values.bytes());
@@ -243,7 +266,7 @@ impl<'a> OutputFile<'a> {
         if let Some(counts) = counts {
             counts.finish(path, &mut hashes)?;
         }
-        axes.extend(hashes.unwrap_or_default().finish());
+        axes.extend(hashes.into_iter().flat_map(Hashes::finish));
         Ok((file, axes))
     }
 }
@@ -345,7 +368,8 @@ mod tests {
         let layout = atlas(Some(OutputDtype::F32));
         let [n_cells, n_genes] = layout.shape;
         let file = h5ad::create_file(&path).unwrap();
-        let layer = h5ad::create_array(&file, "late", Dtype::F32, layout.shape, layout.chunk(OutputDtype::F32));
+        let layer =
+            h5ad::create_array(&file, "late", Dtype::F32, layout.shape, layout.chunk(OutputDtype::F32));
         let layer = layer.unwrap();
         let values = [1.0_f32, 2.0, 3.0, 4.0];
         write_rectangle(&layer, &values, n_cells - 2..n_cells, n_genes - 2..n_genes).unwrap();
@@ -359,10 +383,7 @@ mod tests {
     fn rectangles_cover_a_layer_in_the_order_of_its_batches() {
         let all = |samples, tile| rectangles(samples, [5, 4], tile).collect::<Vec<_>>();
         assert_eq!(all(Major::Cells, [3, 9]), [[0..3, 0..4], [3..5, 0..4]]);
-        assert_eq!(
-            all(Major::Genes, [3, 2]),
-            [[0..3, 0..2], [3..5, 0..2], [0..3, 2..4], [3..5, 2..4]]
-        );
+        assert_eq!(all(Major::Genes, [3, 2]), [[0..3, 0..2], [3..5, 0..2], [0..3, 2..4], [3..5, 2..4]]);
         assert_eq!(rectangles(Major::Cells, [0, 4], [3, 9]).count(), 0);
     }
 }

@@ -46,10 +46,7 @@ pub(super) struct Panel {
 #[derive(Debug)]
 pub(super) enum Piece {
     /// The latent code of consecutive samples, `samples.len() x n_latent`.
-    Latent {
-        samples: Range<usize>,
-        code: Vec<f32>,
-    },
+    Latent { samples: Range<usize>, code: Vec<f32> },
     /// Imputed values of these samples.
     Values(Panel),
 }
@@ -275,7 +272,9 @@ impl<'a> Output<'a> {
                 for output_at in self.outputs_of(&(first..cells.start + local.end)) {
                     let cell = places[output_at];
                     let values = &mut values[(cell - first) * genes.len()..][..genes.len()];
-                    for ((value, y), &observed) in values.iter_mut().zip(output.column(output_at)).zip(observed) {
+                    for ((value, y), &observed) in
+                        values.iter_mut().zip(output.column(output_at)).zip(observed)
+                    {
                         if observed {
                             *value = request.finish.imputed(y, totals[cell]);
                         }

@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::h5ad;
 use crate::hdf::HdfFile;
 use crate::matrix::{Axis, Major};
+use crate::parallel::tiles;
 
 /// Rows of `X` are copied about this many at a time.
 const ROWS: usize = 1 << 16;
@@ -108,23 +109,35 @@ impl Shards {
                 self.parts.binary_search_by_key(number, |part| part.manifest.shard.number).is_err()
             };
             let missing: Vec<String> = (1..=count).filter(has).take(10).map(|n| n.to_string()).collect();
-            let more = if (missing.len() as u64) < count - self.parts.len() as u64 { " and more" } else { "" };
+            let more =
+                if (missing.len() as u64) < count - self.parts.len() as u64 { " and more" } else { "" };
             let found = format!("no shard {}{more}", missing.join(", "));
-            let remedy = "run what is missing (the whole array again: finished shards are skipped), then merge";
+            let remedy =
+                "run what is missing (the whole array again: finished shards are skipped), then merge";
             return refuse(first, format!("all of {count} shards"), found, remedy);
         }
         let mut end = 0;
         for part in &self.parts {
             let range = part.manifest.samples();
             if range.start != end || range.end < end {
-                return refuse(part, format!("a range from {end}"), format!("{range:?}"), "run the shard again");
+                return refuse(
+                    part,
+                    format!("a range from {end}"),
+                    format!("{range:?}"),
+                    "run the shard again",
+                );
             }
             end = range.end;
         }
         let whole = &first.manifest.whole;
         let len = if whole.samples == Major::Cells { whole.n_cells } else { whole.n_genes };
         if end != len {
-            return refuse(first, format!("shards up to {len}"), format!("up to {end}"), "run the shards again");
+            return refuse(
+                first,
+                format!("shards up to {len}"),
+                format!("up to {end}"),
+                "run the shards again",
+            );
         }
         Ok(())
     }
@@ -171,9 +184,10 @@ impl Shards {
             let mut file = OutputFile::create(temporary, layout, [&obs, &var], record, false)?;
             if layout.dtype.is_some() {
                 match layout.samples {
-                    Major::Cells => {
-                        self.parts.iter().try_for_each(|part| copy_rows(std::slice::from_ref(part), &mut file))
-                    }
+                    Major::Cells => self
+                        .parts
+                        .iter()
+                        .try_for_each(|part| copy_rows(std::slice::from_ref(part), &mut file)),
                     Major::Genes => copy_rows(&self.parts, &mut file),
                 }?;
             }
@@ -213,7 +227,13 @@ impl Shards {
         }
         let cut_axis = concatenate(parts).map_err(|column| {
             let object = format!("{cut}/{column}");
-            Error::input(&first.path, object, "a column that all shards have", "another", "run the shards again")
+            Error::input(
+                &first.path,
+                object,
+                "a column that all shards have",
+                "another",
+                "run the shards again",
+            )
         })?;
         Ok(if cut == "obs" { (cut_axis, common) } else { (common, cut_axis) })
     }
@@ -258,7 +278,7 @@ impl Part {
         if dataset.shape() == shape { Ok(dataset) } else { Err(self.damaged(object)) }
     }
 
-    /// Checks the hashes of objects of which nothing is written when there is nothing in them.
+    /// Compares the hashes of what was read with those of what was written.
     fn check_hashes(&self, hashes: Hashes) -> Result<()> {
         hashes.finish().iter().try_for_each(|(object, hash)| self.check_hash(object, hash))
     }
@@ -267,7 +287,8 @@ impl Part {
     fn copy_dense(&self, out: &mut OutputFile<'_>, progress: &dyn Fn(u64)) -> Result<()> {
         let file = HdfFile::open(&self.path)?;
         let Manifest { cells, genes, whole, .. } = &self.manifest;
-        let mut hashes = Hashes::default();
+        let (samples, name) = (self.manifest.samples(), self.layout().latent_name());
+        let mut hashes = Hashes::of(&[LAYER, name][usize::from(whole.dtype.is_none())..]);
         if let Some(dtype) = whole.dtype {
             let shape = self.manifest.shape();
             let layer = self.dataset(&file, LAYER, &shape)?;
@@ -282,9 +303,10 @@ impl Part {
                 progress(values.len() as u64);
             }
         }
-        let (samples, name) = (self.manifest.samples(), self.layout().latent_name());
         let latent = self.dataset(&file, name, &[samples.len(), whole.n_latent])?;
-        for [rows, columns] in rectangles(Major::Cells, [samples.len(), whole.n_latent], [LATENT_ROWS, usize::MAX]) {
+        for [rows, columns] in
+            rectangles(Major::Cells, [samples.len(), whole.n_latent], [LATENT_ROWS, usize::MAX])
+        {
             let code: Vec<f32> = self.rectangle(&latent, name, &rows, &columns)?;
             hashes.update(name, &code);
             out.write_latent(samples.start + rows.start..samples.start + rows.end, &code)?;
@@ -324,7 +346,8 @@ impl Part {
         let ends: Vec<i64> = self.run(&indptr, INDPTR, rows.start..rows.end + 1)?;
         hashes.update(INDPTR, if rows.start == 0 { &ends } else { &ends[1..] });
         let (indices, data) = (file.dataset(INDICES)?, file.dataset(DATA)?);
-        let place = |&end: &i64| usize::try_from(end).ok().filter(|&end| end <= indices.size().min(data.size()));
+        let place =
+            |&end: &i64| usize::try_from(end).ok().filter(|&end| end <= indices.size().min(data.size()));
         let ends: Option<Vec<usize>> = ends.iter().map(place).collect();
         let ends = ends.filter(|ends| ends.is_sorted()).ok_or_else(|| self.damaged(INDPTR))?;
         let entries = ends[0]..ends[ends.len() - 1];
@@ -343,11 +366,13 @@ impl Part {
 /// Copies `X` of shards that lie side by side.
 fn copy_rows(parts: &[Part], out: &mut OutputFile<'_>) -> Result<()> {
     let n_rows = parts.first().map_or(0, |part| part.manifest.cells.len());
-    let mut hashes: Vec<Hashes> = parts.iter().map(|_| Hashes::default()).collect();
+    let mut hashes: Vec<Hashes> = parts.iter().map(|_| Hashes::of(&[INDPTR, INDICES, DATA])).collect();
     // Bounded by the entries of full rows.
     let n_genes: usize = parts.iter().map(|part| part.manifest.genes.len()).sum();
     let at_a_time = (MOST_TILE_VALUES / n_genes.max(1)).clamp(1, ROWS);
-    for [rows, _] in rectangles(Major::Cells, [n_rows, 1], [at_a_time, 1]) {
+    // Without rows there is still an offset to check.
+    let none = (n_rows == 0).then_some(0..0);
+    for rows in tiles(n_rows, at_a_time).into_iter().chain(none) {
         let read = |(part, hashes): (&Part, &mut Hashes)| part.counts(&rows, hashes);
         let blocks = parts.iter().zip(&mut hashes).map(read).collect::<Result<Vec<_>>>()?;
         for row in 0..rows.len() {

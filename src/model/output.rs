@@ -58,9 +58,7 @@ impl<'a> OutputLayer<'a> {
         let run = consecutive(features);
         let weights = match (products, &run) {
             (Products::Bf16, _) => Weights::Panels(pack_weights(network, features, isa)?),
-            (Products::F32, Some(run)) => {
-                Weights::InPlace(&layer.weight.value[run.start * k..run.end * k])
-            }
+            (Products::F32, Some(run)) => Weights::InPlace(&layer.weight.value[run.start * k..run.end * k]),
             (Products::F32, None) => Weights::Gathered(gather(network, features)?),
         };
         let bias = match run {
