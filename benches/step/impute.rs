@@ -62,7 +62,8 @@ pub(crate) fn bench_impute(c: &mut Criterion, report: &mut Report) {
     }
     for threads in [1, 2] {
         report.measure_with(c, row("late_fast_f32", Isa::detect(), threads, 4), |n| {
-            let layer = OutputLayer::new(&network, Isa::detect(), Products::F32).unwrap();
+            let features: Vec<u32> = (0..).take(n_features).collect();
+            let layer = OutputLayer::new(&network, &features, Isa::detect(), Products::F32).unwrap();
             let input = layer.input(&d);
             with_threads(threads, || {
                 let blocks = || {

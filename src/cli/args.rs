@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::memory::parse_bytes;
 use crate::config::{KernelForm, Loss, LossNorm, ParamDtype, TrainConfig};
-use crate::impute::{OutputDtype, OutputProducts, OutputScale, Policy};
+use crate::impute::{OutputDtype, OutputProducts, OutputScale, Policy, Shard};
 use crate::minibatch::Transform;
 use crate::simulate::SimulateLayout;
 use crate::store::StoreDtype;
@@ -28,6 +28,8 @@ pub(super) enum Command {
     Train(Box<TrainArgs>),
     /// Impute a matrix with a trained network
     Impute(ImputeArgs),
+    /// Put the shards of an imputation together
+    Merge(MergeArgs),
     /// Say what is in a file: layout, shape, density, names, problems
     Inspect(InspectArgs),
     /// Make a synthetic 10x matrix of any size, with cell types
@@ -212,8 +214,37 @@ pub(super) struct ImputeArgs {
     /// Directory for the unpacked matrix [default: the one --out lies in]
     #[arg(long, value_name = "DIR")]
     pub(super) cache: Option<PathBuf>,
+    /// Impute shard i of n into OUT.shard-000i-of-000n.h5ad, for `merge`; `slurm`: the task of a job array. A shard that is done
+    /// is skipped
+    #[arg(long, value_name = "i/n|slurm", value_parser = parse_shard)]
+    pub(super) shard: Option<ShardArg>,
+    /// Write the latent code only
+    #[arg(long, conflicts_with_all = ["policy", "output_scale", "products", "dtype"])]
+    pub(super) latent_only: bool,
     #[command(flatten)]
     pub(super) output: OutputArgs,
+}
+
+/// Which shard.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum ShardArg {
+    Given(Shard),
+    /// What Slurm says in the environment.
+    Slurm,
+}
+
+fn parse_shard(text: &str) -> Result<ShardArg, String> {
+    if text == "slurm" { Ok(ShardArg::Slurm) } else { text.parse().map(ShardArg::Given) }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct MergeArgs {
+    /// The merged h5ad
+    #[arg(value_name = "OUT.h5ad")]
+    pub(super) out: PathBuf,
+    /// All shards, in any order
+    #[arg(value_name = "SHARD", required = true)]
+    pub(super) shards: Vec<PathBuf>,
 }
 
 /// What the imputed file holds.

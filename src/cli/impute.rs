@@ -4,7 +4,7 @@ use std::path::Path;
 
 use late_fast_kernels::{F32, Isa};
 
-use super::args::{Common, ImputeArgs, OutputArgs};
+use super::args::{Common, ImputeArgs, OutputArgs, ShardArg};
 use super::input::{Input, read_gene_list};
 use super::kernels::chosen_isa;
 use super::memory;
@@ -13,7 +13,7 @@ use crate::CAUTION;
 use crate::atomic::{is_same_file, parent, refuse_existing, try_directory};
 use crate::budget::{self, human_bytes};
 use crate::error::{Error, Result};
-use crate::impute::{ImputeOptions, impute, memory_bytes};
+use crate::impute::{ImputeOptions, Manifest, Shard, State, gathered_features, impute, memory_bytes};
 use crate::io::Source;
 use crate::matrix::Major;
 use crate::model::ModelFile;
@@ -27,7 +27,14 @@ const BATCH_SIZE: usize = 256;
 pub(super) fn run(args: &ImputeArgs, common: &Common) -> anyhow::Result<()> {
     let reporter = Reporter::new(common);
     let isa = chosen_isa()?;
-    check_output(&args.out, &args.input.path, common.force)?;
+    let shard = match args.shard {
+        Some(ShardArg::Given(shard)) => Some(shard),
+        Some(ShardArg::Slurm) => Some(Shard::from_slurm(|name| std::env::var(name).ok())?),
+        None => None,
+    };
+    let out = shard.map_or_else(|| args.out.clone(), |shard| shard.path(&args.out));
+    // A shard may be there already, done.
+    check_output(&out, &args.input.path, common.force || shard.is_some())?;
     let model_path = if args.model.is_dir() { args.model.join(MODEL_FILE) } else { args.model.clone() };
     let model = ModelFile::read(&model_path)?;
     reporter.say(&format!(
@@ -38,31 +45,45 @@ pub(super) fn run(args: &ImputeArgs, common: &Common) -> anyhow::Result<()> {
         model.info.trained_on,
         model.info.best_validation_loss
     ));
-    let options = impute_options(&args.output, None, isa, common);
+    let options =
+        ImputeOptions { latent_only: args.latent_only, ..impute_options(&args.output, None, isa, common) };
     let products = options.products_for(model.info.config.param_dtype)?;
     parallel::with_threads(common.threads, || {
         let allowed = common.memory.unwrap_or_else(memory::available);
         let input =
             Input::open(&args.input.path, &args.input.matrix, args.input.store_dtype, allowed, &reporter)?;
         input.check_scale(model.info.config.transform, &reporter);
-        let n_names = input.source.cells().len() + input.source.genes().len();
-        let summary = input.summary_by(model.info.config.samples);
-        let batch_nnz = entries_of_largest_batch(&summary.row_nnz, options.batch_size);
-        let network = &model.network.architecture;
-        let imputing = memory_bytes(isa, network, products, options.batch_size, batch_nnz);
-        let reading = network.value_bytes::<F32>() + budget::block_bytes(summary.tally.nnz);
-        let needed = budget::fixed_bytes(n_names) + imputing.max(reading);
-        budget::check(needed, allowed, || "allow more with --memory".into())?;
         let genes = match &args.output.genes {
             Some(path) => Some(read_gene_list(path, input.source.genes())?),
             None => None,
         };
+        let mut options = ImputeOptions { genes, ..options };
+        if let Some(shard) = shard {
+            let source = input.source.as_ref();
+            let manifest = Manifest::plan(source, &input.summary, &model, &options, shard)?;
+            if !common.force && manifest.state(&out)? == State::Done {
+                let text = format!("{} is there already, done: nothing to do", out.display());
+                return Ok(reporter.result("done", &manifest.shard, &text));
+            }
+            options.shard = Some(Box::new(manifest));
+        }
+        let gathered = gathered_features(input.source.as_ref(), &model, &options);
+        let n_names = input.source.cells().len() + input.source.genes().len();
+        let summary = input.summary_by(model.info.config.samples);
+        let batch_nnz = entries_of_largest_batch(&summary.row_nnz, options.batch_size);
+        let network = &model.network.architecture;
+        let imputing = memory_bytes(isa, network, products, options.batch_size, batch_nnz, gathered);
+        let reading = network.value_bytes::<F32>() + budget::block_bytes(summary.tally.nnz);
+        let needed = budget::fixed_bytes(n_names) + imputing.max(reading);
+        budget::check(needed, allowed, || "allow more with --memory".into())?;
         let cache = args.cache.clone().unwrap_or_else(|| parent(&args.out).to_owned());
-        let wanted = [model.info.config.samples, Major::Cells];
+        let mut wanted = vec![model.info.config.samples];
+        if !options.latent_only {
+            wanted.push(Major::Cells);
+        }
         let (source, prepared) = input.prepare(&wanted, &cache, &reporter)?;
-        let options = ImputeOptions { genes, ..options };
-        write_imputed(source.as_ref(), &prepared, &model, &options, &args.out, &reporter)?
-    })?
+        write_imputed(source.as_ref(), &prepared, &model, &options, &out, &reporter)
+    })??
 }
 
 /// Refuses an output that cannot be written or is the input itself, before any work is done for it.
@@ -92,6 +113,8 @@ pub(super) fn impute_options(
         dtype: args.dtype.unwrap_or_default(),
         genes,
         batch_size: BATCH_SIZE,
+        latent_only: false,
+        shard: None,
         force: common.force,
     }
 }
@@ -105,23 +128,23 @@ pub(super) fn write_imputed(
     path: &Path,
     reporter: &Reporter,
 ) -> Result<anyhow::Result<()>> {
-    let started = std::time::Instant::now();
-    let n_genes = options.genes.as_ref().map_or(source.genes().len(), Vec::len);
     let report = {
-        let total = source.cells().len() as u64 * n_genes as u64;
-        let step = reporter.step("imputing", total, "values");
+        let step = reporter.step("imputing", options.n_values(source, model), "values");
         impute(source, prepared, model, options, path, &|n| step.advance(n))?
     };
-    let seconds = started.elapsed().as_secs_f64();
+    let (cells, genes) = (report.n_cells, report.n_genes);
+    let content =
+        if options.latent_only { "the latent code" } else { "counts in X, imputed values in layers/late" };
     let text = format!(
-        "imputed {} of {} cells and {} of {} genes in {seconds:.1} s ({} of the model's {} features found); the others \
-         had no observed entry or are unknown to the model, and stay 0\n\
-         {} ({}): counts in X, imputed values in layers/late\n\
+        "imputed {} of {cells} cells and {} of {genes} genes in {:.1} s: {:.0} cells/s, {:.3} GB/s ({} of the model's {} \
+         features found); the others had no observed entry or are unknown to the model, and stay 0\n\
+         {} ({}): {content}\n\
          caution: {CAUTION}",
         report.imputed_cells,
-        report.n_cells,
         report.imputed_genes,
-        report.n_genes,
+        report.seconds,
+        cells as f64 / report.seconds.max(1e-3),
+        report.bytes as f64 / 1e9 / report.seconds.max(1e-3),
         report.matched_features,
         report.n_features,
         path.display(),

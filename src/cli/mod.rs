@@ -7,6 +7,7 @@ mod inspect;
 mod interrupt;
 mod kernels;
 mod memory;
+mod merge;
 mod report;
 mod simulate;
 mod train;
@@ -40,6 +41,7 @@ pub fn main() -> ExitCode {
     let result = match &cli.command {
         Command::Train(args) => train::run(args, &cli.common),
         Command::Impute(args) => impute::run(args, &cli.common).map(|()| Ending::Done),
+        Command::Merge(args) => merge::run(args, &cli.common).map(|()| Ending::Done),
         Command::Inspect(args) => inspect::run(args, &cli.common).map(|()| Ending::Done),
         Command::Simulate(args) => simulate::run(args, &cli.common).map(|()| Ending::Done),
         Command::Kernels(args) => kernels::run(args, &cli.common).map(|()| Ending::Done),

@@ -264,8 +264,10 @@ fn check_imputing(
     let options = impute_options(&args.output, None, isa, common);
     let products = options.products_for(config.param_dtype)?;
     let batch_nnz = entries_of_largest_batch(&input.summary_by(config.samples).row_nnz, options.batch_size);
-    let imputing =
-        memory_bytes(isa, &plan.architecture, products, options.batch_size, batch_nnz) + plan.fixed_bytes;
+    // Which of the features are written is found out when they are known.
+    let gathered = if args.output.genes.is_some() { plan.architecture.n_features } else { 0 };
+    let imputing = memory_bytes(isa, &plan.architecture, products, options.batch_size, batch_nnz, gathered)
+        + plan.fixed_bytes;
     crate::budget::check(imputing, budget, || {
         "leave --impute out and impute where there is more, or allow more with --memory".into()
     })

@@ -1,14 +1,14 @@
 //! The dense output of a batch, in the orientation of the file: cells x genes.
 
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 
 use late_fast_kernels::Isa;
 
-use super::value::Finish;
-use crate::config::KernelForm;
+use super::value::{Finish, Policy};
+use crate::config::{DEFAULT_SHUFFLE_WINDOW, KernelForm};
 use crate::error::Result;
 use crate::matrix::Major;
-use crate::minibatch::{Builder, Minibatch, Purpose};
+use crate::minibatch::{Builder, Loader, Minibatch, Purpose, batches_in_order};
 use crate::model::{ModelFile, OutputInput, OutputLayer, Products, Workspace};
 use crate::parallel::{self, split_rows, tiles};
 use crate::store::{RowEntries, Store};
@@ -16,19 +16,39 @@ use crate::store::{RowEntries, Store};
 /// Outputs are formed for this many features at a time by one task.
 const FEATURE_BLOCK: usize = 256;
 /// At most this many values are in memory at a time.
-const PANEL_VALUES: usize = 16 << 20;
-/// Bytes of the imputed values in memory: as the network gives them, and as they are written.
-pub(super) const PANEL_BYTES: u64 = 2 * (PANEL_VALUES * size_of::<f32>()) as u64;
+const PANEL_VALUES: usize = 8 << 20;
+/// Bytes of the imputed values in memory: as the network gives them, as they are put together, and, while the next ones
+/// are computed, as they are written, in 32 bits and in 16.
+pub(super) const PANEL_BYTES: u64 = 4 * (PANEL_VALUES * size_of::<f32>()) as u64;
 /// Rows of the file are put together in tiles of this many.
 const ROW_TILE: usize = 16;
+/// Marks what is not written.
+const NOT_WRITTEN: u32 = u32::MAX;
+
+/// Cells and genes of the largest rectangle of values, where samples go through the network `batch_size` at a time.
+pub(super) fn tile(samples: Major, batch_size: usize) -> [usize; 2] {
+    let other = (PANEL_VALUES / batch_size.max(1)).max(1);
+    match samples {
+        Major::Cells => [batch_size, other],
+        Major::Genes => [other, batch_size],
+    }
+}
 
 /// A rectangle of imputed values, row-major, at its place in the output.
 #[derive(Debug, Default)]
 pub(super) struct Panel {
     pub(super) cells: Range<usize>,
-    /// Positions among the genes that are written.
     pub(super) genes: Range<usize>,
     pub(super) values: Vec<f32>,
+}
+
+/// What comes out, in order. Cells and genes are positions among those that are written.
+#[derive(Debug)]
+pub(super) enum Piece {
+    /// The latent code of consecutive samples, `samples.len() x n_latent`.
+    Latent { samples: Range<usize>, code: Vec<f32> },
+    /// Imputed values of these samples.
+    Values(Panel),
 }
 
 /// What is written, in terms of the input.
@@ -38,33 +58,29 @@ pub(super) struct Request<'a> {
     pub(super) model: &'a ModelFile,
     /// For every column of the store its feature, or [`Builder::NO_FEATURE`].
     pub(super) features: &'a [u32],
+    /// Cells that are written.
+    pub(super) cells: Range<usize>,
     /// Genes that are written, as positions in the input, increasing.
     pub(super) genes: &'a [u32],
-    /// For every row of the store whether it has an entry the network knows. Without one its output would
+    /// Rows of the store that go through the network.
+    pub(super) samples: &'a [u32],
+    /// For each of them whether it has an entry the network knows. Without one its output would
     /// be the same generic profile for every such sample: those stay 0.
     pub(super) observed: &'a [bool],
     pub(super) finish: Finish,
     pub(super) isa: Isa,
     pub(super) products: Products,
     pub(super) batch_size: usize,
+    /// The latent code is all that is wanted.
+    pub(super) latent_only: bool,
 }
 
 /// Whatever receives the results, in order.
-pub(super) trait Sink {
-    /// The latent code of consecutive samples, `samples.len() x n_latent`. With cells as features
-    /// only the genes that are written come, as positions among them.
-    fn latent(&mut self, samples: Range<usize>, code: &[f32]) -> Result<()>;
-    /// Imputed values.
-    fn panel(&mut self, panel: &Panel) -> Result<()>;
-}
+pub(super) type Sink<'a> = &'a mut dyn FnMut(Piece) -> Result<()>;
 
-/// Runs every sample through the network.
-pub(super) fn run(request: &Request<'_>, sink: &mut dyn Sink) -> Result<()> {
-    let samples: Vec<u32> = match request.store.major() {
-        Major::Cells => (0..u32::try_from(request.store.n_rows()).unwrap_or(u32::MAX)).collect(),
-        Major::Genes => request.genes.to_vec(),
-    };
-    let mut builder = Builder::new(
+/// Runs the samples through the network.
+pub(super) fn run(request: &Request<'_>, sink: Sink<'_>) -> Result<()> {
+    let builder = Builder::new(
         request.store,
         request.features,
         request.model.features.len(),
@@ -72,153 +88,236 @@ pub(super) fn run(request: &Request<'_>, sink: &mut dyn Sink) -> Result<()> {
         None,
         request.isa,
     );
+    let mut loader = Loader::new(builder, parallel::n_threads() > 1);
     let mut workspace = Workspace::default();
-    let mut batch = Minibatch::default();
     let network = &request.model.network;
-    let layer = OutputLayer::new(network, request.isa, request.products)?;
-    for range in tiles(samples.len(), request.batch_size) {
-        builder.build(&samples[range.clone()], Purpose::Impute, &mut batch)?;
-        network.encode(&mut workspace, &batch, request.isa, KernelForm::Auto, None)?;
-        let mut code = network.latent(&workspace, range.len()).to_vec();
-        let observed: Vec<bool> = batch.samples.iter().map(|&row| request.observed[row as usize]).collect();
-        for (row, observed) in code.chunks_exact_mut(network.architecture.n_latent()).zip(&observed) {
+    let output = if request.latent_only { None } else { Some(Output::new(request)?) };
+    let row_nnz = &request.store.summary().row_nnz;
+    let schedule = batches_in_order(request.samples, row_nnz, DEFAULT_SHUFFLE_WINDOW, request.batch_size);
+    let mut done = 0;
+    let _ = loader.for_each(&schedule, 0, Purpose::Impute, |batch| {
+        let samples = done..done + batch.n_samples();
+        done = samples.end;
+        network.encode(&mut workspace, batch, request.isa, KernelForm::Auto, None)?;
+        let mut code = network.latent(&workspace, samples.len()).to_vec();
+        let observed = &request.observed[samples.clone()];
+        for (row, observed) in code.chunks_exact_mut(network.architecture.n_latent()).zip(observed) {
             if !observed {
                 row.fill(0.0);
             }
         }
-        sink.latent(range.clone(), &code)?;
-        let d = &layer.input(network.last_hidden(&workspace, range.len()));
-        match request.store.major() {
-            Major::Cells => cells_as_samples(request, &layer, d, &batch, range, &observed, sink)?,
-            Major::Genes => genes_as_samples(request, &layer, d, &batch, range, &observed, sink)?,
+        sink(Piece::Latent { samples: samples.clone(), code })?;
+        if let Some(output) = &output {
+            let d = output.layer.input(network.last_hidden(&workspace, samples.len()));
+            match request.store.major() {
+                Major::Cells => output.cells_as_samples(&d, batch, samples, sink)?,
+                Major::Genes => output.genes_as_samples(&d, batch, samples, sink)?,
+            }
         }
-    }
+        Ok(ControlFlow::Continue(()))
+    })?;
     Ok(())
+}
+
+/// The features whose output is written, in the order in which it is, and which of the `written` columns of the store
+/// they are, by position.
+pub(super) fn written_features(
+    written: impl Iterator<Item = usize>,
+    features: &[u32],
+) -> (Vec<u32>, Vec<usize>) {
+    let known = written.map(|column| features[column]).enumerate();
+    known.filter(|&(_, feature)| feature != Builder::NO_FEATURE).map(|(at, feature)| (feature, at)).unzip()
+}
+
+/// The last layer and what its outputs become.
+struct Output<'a> {
+    request: &'a Request<'a>,
+    layer: OutputLayer<'a>,
+    /// For every output of the layer the gene (or cell, where cells are features) among those that are written.
+    places: Vec<usize>,
+    /// For every gene of the input its place among those that are written, or [`NOT_WRITTEN`]; empty where observed
+    /// entries need no look.
+    written: Vec<u32>,
 }
 
 /// The dense output of some features, block by block, each `n_samples x block` row-major.
 struct DenseOutput {
-    features: Range<usize>,
+    /// The first output of the first block.
+    start: usize,
+    /// Outputs that are wanted.
+    range: Range<usize>,
     blocks: Vec<Vec<f32>>,
 }
 
 impl DenseOutput {
-    fn new(layer: &OutputLayer<'_>, d: &OutputInput<'_>, features: Range<usize>) -> Self {
-        let start = features.start - features.start % OutputLayer::ALIGNMENT;
-        let features = start..features.end;
-        let blocks = parallel::map(tiles(features.len(), FEATURE_BLOCK), |local| {
-            layer.output(d, features.start + local.start..features.start + local.end)
+    fn new(layer: &OutputLayer<'_>, d: &OutputInput<'_>, range: Range<usize>) -> Self {
+        let start = range.start - range.start % OutputLayer::ALIGNMENT;
+        let blocks = parallel::map(tiles(range.end - start, FEATURE_BLOCK), |local| {
+            layer.output(d, start + local.start..start + local.end)
         });
-        Self { features, blocks }
+        Self { start, range, blocks }
     }
 
-    /// The output of `sample` at `feature`.
-    fn at(&self, sample: usize, feature: usize) -> f32 {
-        let local = feature - self.features.start;
-        let block = local / FEATURE_BLOCK;
-        let width = (self.features.len() - block * FEATURE_BLOCK).min(FEATURE_BLOCK);
-        self.blocks[block][sample * width + local % FEATURE_BLOCK]
+    fn width(&self, block: usize) -> usize {
+        (self.range.end - self.start - block * FEATURE_BLOCK).min(FEATURE_BLOCK)
+    }
+
+    /// The wanted outputs of `sample`, a run at a time.
+    fn runs(&self, sample: usize) -> impl Iterator<Item = &[f32]> {
+        self.blocks.iter().enumerate().map(move |(number, block)| {
+            let width = self.width(number);
+            let skip = (self.range.start - self.start).saturating_sub(number * FEATURE_BLOCK).min(width);
+            &block[sample * width + skip..(sample + 1) * width]
+        })
+    }
+
+    /// The output of every sample at `output`.
+    fn column(&self, output: usize) -> impl Iterator<Item = f32> {
+        let local = output - self.start;
+        let (block, at) = (local / FEATURE_BLOCK, local % FEATURE_BLOCK);
+        self.blocks[block].iter().skip(at).step_by(self.width(block)).copied()
     }
 }
 
-/// Genes are features: a batch is a run of rows of the file, written in panels of genes.
-fn cells_as_samples(
-    request: &Request<'_>,
-    layer: &OutputLayer<'_>,
-    d: &OutputInput<'_>,
-    batch: &Minibatch,
-    cells: Range<usize>,
-    observed: &[bool],
-    sink: &mut dyn Sink,
-) -> Result<()> {
-    let width = (PANEL_VALUES / cells.len()).max(1);
-    let totals = &request.store.summary().cell_sums;
-    for genes in tiles(request.genes.len(), width) {
-        let wanted = &request.genes[genes.clone()];
-        let known =
-            wanted.iter().map(|&g| request.features[g as usize]).filter(|&f| f != Builder::NO_FEATURE);
-        let (first, last) = known.fold((u32::MAX, 0), |(low, high), f| (low.min(f), high.max(f)));
-        let features = if first == u32::MAX { 0..0 } else { first as usize..last as usize + 1 };
-        let output = DenseOutput::new(layer, d, features);
-        let mut values = vec![0.0; cells.len() * wanted.len()];
-        let row_tiles = tiles(cells.len(), ROW_TILE);
-        let tasks =
-            row_tiles.iter().cloned().zip(split_rows(&mut values, &row_tiles, wanted.len())).collect();
-        let results = parallel::map(tasks, |(rows, values): (Range<usize>, &mut [f32])| {
-            let mut entries = RowEntries::default();
-            for (sample, values) in rows.zip(values.chunks_exact_mut(wanted.len())) {
-                let cell = batch.samples[sample] as usize;
-                for (value, &gene) in values.iter_mut().zip(wanted) {
-                    let feature = request.features[gene as usize];
-                    if observed[sample] && feature != Builder::NO_FEATURE {
-                        let y = output.at(sample, feature as usize);
-                        *value = request.finish.imputed(y, totals[cell]);
-                    }
-                }
-                entries.clear();
-                request.store.read_row(cell, &mut entries)?;
-                for (&gene, &count) in entries.indices.iter().zip(&entries.values) {
-                    if let Ok(column) = wanted.binary_search(&gene) {
-                        values[column] = request.finish.observed(values[column], count, totals[cell]);
-                    }
-                }
-            }
-            Ok(())
-        });
-        results.into_iter().collect::<Result<()>>()?;
-        sink.panel(&Panel { cells: cells.clone(), genes, values })?;
-    }
-    Ok(())
-}
-
-/// Cells are features: a batch is a run of columns of the file, written in panels of cells.
-fn genes_as_samples(
-    request: &Request<'_>,
-    layer: &OutputLayer<'_>,
-    d: &OutputInput<'_>,
-    batch: &Minibatch,
-    genes: Range<usize>,
-    observed: &[bool],
-    sink: &mut dyn Sink,
-) -> Result<()> {
-    let height = (PANEL_VALUES / genes.len()).max(1);
-    let totals = &request.store.summary().cell_sums;
-    let mut rows = Vec::with_capacity(genes.len());
-    for &gene in &batch.samples {
-        let mut entries = RowEntries::default();
-        request.store.read_row(gene as usize, &mut entries)?;
-        rows.push(entries);
-    }
-    for cells in tiles(request.store.n_cols(), height) {
-        let known = request.features[cells.clone()].iter().filter(|&&f| f != Builder::NO_FEATURE).copied();
-        let (first, last) = known.fold((u32::MAX, 0), |(low, high), f| (low.min(f), high.max(f)));
-        let features = if first == u32::MAX { 0..0 } else { first as usize..last as usize + 1 };
-        let output = DenseOutput::new(layer, d, features);
-        let mut values = vec![0.0; cells.len() * genes.len()];
-        let row_tiles = tiles(cells.len(), ROW_TILE);
-        let tasks = row_tiles.iter().cloned().zip(split_rows(&mut values, &row_tiles, genes.len())).collect();
-        parallel::map(tasks, |(local, values): (Range<usize>, &mut [f32])| {
-            for (cell, values) in local.zip(values.chunks_exact_mut(genes.len())) {
-                let cell = cells.start + cell;
-                let feature = request.features[cell];
-                if feature == Builder::NO_FEATURE {
-                    continue;
-                }
-                for (sample, value) in values.iter_mut().enumerate().filter(|(sample, _)| observed[*sample]) {
-                    *value = request.finish.imputed(output.at(sample, feature as usize), totals[cell]);
-                }
-            }
-        });
-        for (sample, entries) in rows.iter().enumerate() {
-            let begin = entries.indices.partition_point(|&cell| (cell as usize) < cells.start);
-            let end = entries.indices.partition_point(|&cell| (cell as usize) < cells.end);
-            for entry in begin..end {
-                let cell = entries.indices[entry] as usize;
-                let value = &mut values[(cell - cells.start) * genes.len() + sample];
-                *value = request.finish.observed(*value, entries.values[entry], totals[cell]);
-            }
+impl<'a> Output<'a> {
+    fn new(request: &'a Request<'a>) -> Result<Self> {
+        let (features, places) = match request.store.major() {
+            Major::Cells => written_features(request.genes.iter().map(|&g| g as usize), request.features),
+            Major::Genes => written_features(request.cells.clone(), request.features),
+        };
+        let layer = OutputLayer::new(&request.model.network, &features, request.isa, request.products)?;
+        let mut written = Vec::new();
+        if request.finish.policy != Policy::Replace && request.store.major() == Major::Cells {
+            written = positions(request.genes, request.store.n_cols());
         }
-        sink.panel(&Panel { cells, genes: genes.clone(), values })?;
+        Ok(Self { request, layer, places, written })
     }
-    Ok(())
+
+    /// The outputs of some of the cells or genes that are written.
+    fn outputs_of(&self, written: &Range<usize>) -> Range<usize> {
+        let first = |end: usize| self.places.partition_point(|&place| place < end);
+        first(written.start)..first(written.end)
+    }
+
+    /// Genes are features: a batch is a run of rows of the file, written in panels of genes.
+    fn cells_as_samples(
+        &self,
+        d: &OutputInput<'_>,
+        batch: &Minibatch,
+        cells: Range<usize>,
+        sink: Sink<'_>,
+    ) -> Result<()> {
+        let Self { request, layer, places, written } = self;
+        let [_, width] = tile(Major::Cells, request.batch_size);
+        let totals = &request.store.summary().cell_sums;
+        for genes in tiles(request.genes.len(), width) {
+            let outputs = self.outputs_of(&genes);
+            let places = &places[outputs.clone()];
+            let output = DenseOutput::new(layer, d, outputs);
+            let mut values = vec![0.0; cells.len() * genes.len()];
+            let row_tiles = tiles(cells.len(), ROW_TILE);
+            let tasks =
+                row_tiles.iter().cloned().zip(split_rows(&mut values, &row_tiles, genes.len())).collect();
+            let results = parallel::map(tasks, |(rows, values): (Range<usize>, &mut [f32])| {
+                let mut entries = RowEntries::default();
+                for (sample, values) in rows.zip(values.chunks_exact_mut(genes.len())) {
+                    let cell = batch.samples[sample] as usize;
+                    if request.observed[cells.start + sample] {
+                        let mut places = places.iter();
+                        for y in output.runs(sample) {
+                            for (&y, &place) in y.iter().zip(places.by_ref().take(y.len())) {
+                                values[place - genes.start] = request.finish.imputed(y, totals[cell]);
+                            }
+                        }
+                    }
+                    if written.is_empty() {
+                        continue;
+                    }
+                    entries.clear();
+                    request.store.read_row(cell, &mut entries)?;
+                    for (&gene, &count) in entries.indices.iter().zip(&entries.values) {
+                        let place = written[gene as usize] as usize;
+                        if genes.contains(&place) {
+                            let value = &mut values[place - genes.start];
+                            *value = request.finish.observed(*value, count, totals[cell]);
+                        }
+                    }
+                }
+                Ok(())
+            });
+            results.into_iter().collect::<Result<()>>()?;
+            sink(Piece::Values(Panel { cells: cells.clone(), genes, values }))?;
+        }
+        Ok(())
+    }
+
+    /// Cells are features: a batch is a run of columns of the file, written in panels of cells.
+    fn genes_as_samples(
+        &self,
+        d: &OutputInput<'_>,
+        batch: &Minibatch,
+        genes: Range<usize>,
+        sink: Sink<'_>,
+    ) -> Result<()> {
+        let Self { request, layer, places, .. } = self;
+        let [height, _] = tile(Major::Genes, request.batch_size);
+        let totals = &request.store.summary().cell_sums[request.cells.clone()];
+        let observed = &request.observed[genes.clone()];
+        let rows = self.observed_entries(batch)?;
+        for cells in tiles(request.cells.len(), height) {
+            let outputs = self.outputs_of(&cells);
+            let output = DenseOutput::new(layer, d, outputs.clone());
+            let mut values = vec![0.0; cells.len() * genes.len()];
+            let row_tiles = tiles(cells.len(), ROW_TILE);
+            let tasks =
+                row_tiles.iter().cloned().zip(split_rows(&mut values, &row_tiles, genes.len())).collect();
+            parallel::map(tasks, |(local, values): (Range<usize>, &mut [f32])| {
+                let first = cells.start + local.start;
+                for output_at in self.outputs_of(&(first..cells.start + local.end)) {
+                    let cell = places[output_at];
+                    let values = &mut values[(cell - first) * genes.len()..][..genes.len()];
+                    for ((value, y), &observed) in
+                        values.iter_mut().zip(output.column(output_at)).zip(observed)
+                    {
+                        if observed {
+                            *value = request.finish.imputed(y, totals[cell]);
+                        }
+                    }
+                }
+            });
+            for (sample, entries) in rows.iter().enumerate() {
+                let [begin, end] = [cells.start, cells.end]
+                    .map(|end| entries.indices.partition_point(|&cell| (cell as usize) < end));
+                for (&cell, &count) in entries.indices[begin..end].iter().zip(&entries.values[begin..end]) {
+                    let cell = cell as usize;
+                    let value = &mut values[(cell - cells.start) * genes.len() + sample];
+                    *value = request.finish.observed(*value, count, totals[cell]);
+                }
+            }
+            sink(Piece::Values(Panel { cells, genes: genes.clone(), values }))?;
+        }
+        Ok(())
+    }
+
+    /// The entries of a batch's genes, as far as they matter.
+    fn observed_entries(&self, batch: &Minibatch) -> Result<Vec<RowEntries>> {
+        if self.request.finish.policy == Policy::Replace {
+            return Ok(Vec::new());
+        }
+        let read = |&gene: &u32| {
+            let mut entries = RowEntries::default();
+            self.request.store.read_row(gene as usize, &mut entries)?;
+            Ok(entries)
+        };
+        batch.samples.iter().map(read).collect()
+    }
+}
+
+/// For each of `len` elements its place in `chosen`, or [`NOT_WRITTEN`].
+pub(super) fn positions(chosen: &[u32], len: usize) -> Vec<u32> {
+    let mut positions = vec![NOT_WRITTEN; len];
+    for (place, &element) in (0..).zip(chosen) {
+        positions[element as usize] = place;
+    }
+    positions
 }

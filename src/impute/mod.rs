@@ -1,18 +1,34 @@
-//! Imputation: every cell and gene through the network, streamed into an `.h5ad`.
+//! Imputation: every cell and gene through the network, streamed into an `.h5ad`, whole or in shards that are merged.
 
+mod axes;
+mod file;
 mod forward;
+mod manifest;
+mod merge;
 mod output;
+mod record;
+mod shard;
 mod value;
 
-pub use output::{ImputeReport, impute};
+pub use manifest::{Manifest, State, Whole};
+pub use merge::{MERGE_BYTES, MergeReport, Shards};
+pub use output::{ImputeReport, gathered_features, impute};
+pub use record::Record;
+pub use shard::Shard;
 pub use value::{OutputScale, Policy};
 
+use std::borrow::Cow;
+
 use late_fast_kernels::{F32, Isa};
+use serde::{Deserialize, Serialize};
 
 use crate::config::ParamDtype;
 use crate::error::{Error, Result};
-use crate::minibatch::Minibatch;
-use crate::model::{Architecture, OutputLayer, Products, Workspace};
+use crate::io::Source;
+use crate::minibatch::{Minibatch, Transform};
+use crate::model::{Architecture, ModelFile, OutputLayer, Products, Workspace};
+use file::Layout;
+use value::Finish;
 
 /// How to impute.
 #[derive(Clone, Debug)]
@@ -31,6 +47,10 @@ pub struct ImputeOptions {
     pub products: OutputProducts,
     /// Samples that go through the network at a time.
     pub batch_size: usize,
+    /// Whether the latent code is all that is written.
+    pub latent_only: bool,
+    /// The shard to write; everything when `None`.
+    pub shard: Option<Box<Manifest>>,
     /// Whether an existing output may be replaced.
     pub force: bool,
 }
@@ -48,6 +68,35 @@ pub enum OutputProducts {
 }
 
 impl ImputeOptions {
+    /// The genes to write of `n_genes`.
+    fn written_genes(&self, n_genes: usize) -> Cow<'_, [u32]> {
+        match &self.genes {
+            Some(genes) => genes.into(),
+            None => (0..u32::try_from(n_genes).unwrap_or(u32::MAX)).collect(),
+        }
+    }
+
+    /// Values that will be written: imputed ones, or the latent code where that is all.
+    pub fn n_values(&self, source: &dyn Source, model: &ModelFile) -> u64 {
+        self.layout(source, model).n_values()
+    }
+
+    /// The layout of the shard, or of the whole.
+    fn layout(&self, source: &dyn Source, model: &ModelFile) -> Layout {
+        let n_genes = self.genes.as_ref().map_or(source.genes().len(), Vec::len);
+        Layout {
+            shape: self.shard.as_ref().map_or([source.cells().len(), n_genes], |shard| shard.shape()),
+            samples: model.info.config.samples,
+            n_latent: model.network.architecture.n_latent(),
+            dtype: (!self.latent_only).then_some(self.dtype),
+            batch_size: self.batch_size,
+        }
+    }
+
+    fn finish(&self, transform: Transform) -> Finish {
+        Finish { transform, scale: self.scale, policy: self.policy }
+    }
+
     /// The products that these options mean for a model trained with `param_dtype`.
     ///
     /// # Errors
@@ -67,25 +116,30 @@ impl ImputeOptions {
 }
 
 /// Bytes that imputing takes beside names and the program: weights, batches of `batch_size` samples with up to
-/// `batch_nnz` entries, and the values that are being written.
+/// `batch_nnz` entries, and the values that are being written. `gathered`: rows of the output's weights that are put
+/// together (see [`gathered_features`]).
 pub fn memory_bytes(
     isa: Isa,
     architecture: &Architecture,
     products: Products,
     batch_size: usize,
     batch_nnz: u64,
+    gathered: usize,
 ) -> u64 {
     let n_features = architecture.n_features;
     let n_tasks = Minibatch::max_tasks(n_features);
+    let is_in_place = gathered == 0;
+    let n_outputs = if is_in_place { n_features } else { gathered };
     architecture.value_bytes::<F32>()
-        + OutputLayer::bytes(architecture, products)
+        + OutputLayer::bytes(architecture.wide(), n_outputs, is_in_place, products)
         + Workspace::<F32>::bytes(isa, architecture, batch_size, n_tasks)
         + Minibatch::bytes(n_features, batch_size, batch_nnz)
         + forward::PANEL_BYTES
 }
 
 /// Element type of the imputed values in the file.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum OutputDtype {
     /// 32-bit, what scanpy and Seurat expect
     #[default]

@@ -2,27 +2,22 @@
 
 use std::ops::Range;
 use std::path::Path;
+use std::sync::mpsc;
 
-use hdf5::{Dataset, File, H5Type};
-use ndarray::ArrayView2;
-
-use super::forward::{self, Panel, Request, Sink};
-use super::value::Finish;
+use super::file::{Layout, OutputFile, Values};
+use super::forward::{self, Panel, Piece, Request};
+use super::manifest::Manifest;
+use super::record::Record;
 use super::{ImputeOptions, OutputDtype};
 use crate::atomic::{self, write_atomically};
 use crate::error::{Error, Result};
-use crate::h5ad::{self, SparseSpec};
-use crate::io::{Dtype, Source};
+use crate::io::Source;
 use crate::matrix::{Axis, Column, Major};
 use crate::minibatch::Builder;
-use crate::model::ModelFile;
-use crate::parallel::{self, tiles};
+use crate::model::{ModelFile, OutputLayer};
+use crate::parallel;
 use crate::store::{Prepared, RowEntries, Store};
 
-/// Chunks of the imputed layer hold about this many bytes.
-const CHUNK_BYTES: usize = 1 << 20;
-/// Entries of `X` are written this many at a time.
-const X_BLOCK: usize = 1 << 20;
 /// Columns of `obs` and `var` that say for which cells and genes values were imputed.
 const FLAG: &str = "late_imputed";
 /// A model is not applied to a matrix that has less than this share of its features, unless forced.
@@ -45,10 +40,13 @@ pub struct ImputeReport {
     pub n_features: usize,
     /// Size of the file.
     pub bytes: u64,
+    /// Time it took.
+    pub seconds: f64,
 }
 
 /// Imputes the matrix of `source` (made available by `prepared` with rows of the model's samples and of
-/// cells) and writes it to `path`. `progress` is told the imputed values written since it was called last.
+/// cells), or the shard that `options` name, and writes it to `path`. `progress` is told the values written since it
+/// was called last.
 ///
 /// # Errors
 /// When the model does not fit the matrix or the file cannot be written.
@@ -60,66 +58,80 @@ pub fn impute(
     path: &Path,
     progress: &dyn Fn(u64),
 ) -> Result<ImputeReport> {
-    let samples = model.info.config.samples;
-    let (Some(store), Some(cell_store)) = (prepared.with_rows(samples), prepared.with_rows(Major::Cells))
+    let started = std::time::Instant::now();
+    let major = model.info.config.samples;
+    let (Some(store), Some(cell_store)) = (prepared.with_rows(major), prepared.with_rows(Major::Cells))
     else {
         unreachable!("both orientations were prepared")
     };
-    let feature_axis = if samples == Major::Cells { source.genes() } else { source.cells() };
-    let features: Vec<u32> = model
-        .features
-        .find_in(feature_axis)
-        .into_iter()
-        .map(|feature| feature.unwrap_or(Builder::NO_FEATURE))
-        .collect();
+    let features = find_features(source, model);
     let matched = check_overlap(source, model, &features, options.force)?;
-    let all_genes: Vec<u32> = (0..u32::try_from(source.genes().len()).unwrap_or(u32::MAX)).collect();
-    let genes = options.genes.as_deref().unwrap_or(&all_genes);
-    let observed = observed_rows(store, &features)?;
-    let known: Vec<bool> = features.iter().map(|&f| f != Builder::NO_FEATURE).collect();
-    let (cell_flags, gene_flags) = match samples {
-        Major::Cells => (&observed, &known),
-        Major::Genes => (&known, &observed),
+    let genes = options.written_genes(source.genes().len());
+    let shard = options.shard.as_deref();
+    let cells = shard.map_or(0..source.cells().len(), |shard| shard.cells.clone());
+    let genes = shard.map_or(&genes[..], |shard| &genes[shard.genes.clone()]);
+    let samples: Vec<u32> = match major {
+        Major::Cells => cells.clone().map(|cell| u32::try_from(cell).unwrap_or(u32::MAX)).collect(),
+        Major::Genes => genes.to_vec(),
     };
-    let gene_flags: Vec<bool> = genes.iter().map(|&g| gene_flags[g as usize]).collect();
-    let finish =
-        Finish { transform: model.info.config.transform, scale: options.scale, policy: options.policy };
+    let observed = observed_rows(store, &features, &samples)?;
     let request = Request {
         store,
         model,
         features: &features,
+        cells: cells.clone(),
         genes,
+        samples: &samples,
         observed: &observed,
-        finish,
+        finish: options.finish(model.info.config.transform),
         isa: options.isa,
         products: options.products_for(model.info.config.param_dtype)?,
         batch_size: options.batch_size,
+        latent_only: options.latent_only,
     };
-    check_free_space(path, source.cells().len(), genes.len(), options)?;
+    let layout = options.layout(source, model);
+    check_free_space(path, &layout)?;
+    let [(obs, imputed_cells), (var, imputed_genes)] = flagged_axes(source, &request);
+    let record = Record::new(model, options)?;
     write_atomically(path, options.force, |temporary| {
-        let failed = |object: &str, e| Error::hdf5(temporary, object, "write", e);
-        let file = h5ad::create_file(temporary)?;
-        let gene_positions: Vec<usize> = genes.iter().map(|&g| g as usize).collect();
-        h5ad::write_axis(&file, "obs", &flagged(source.cells().clone(), cell_flags))?;
-        h5ad::write_axis(&file, "var", &flagged(source.genes().select(&gene_positions), &gene_flags))?;
-        write_counts(&file, temporary, cell_store, genes)?;
-        write_record(&file, &request, options)?;
-        let mut writer = Writer::create(&file, temporary, &request, options, progress)?;
-        forward::run(&request, &mut writer)?;
-        drop(writer);
-        file.close().map_err(|e| failed("/", e))
+        let file = OutputFile::create(temporary, layout, [&obs, &var], &record, shard.is_some())?;
+        let (file, contents) = compute_and_write(&request, cell_store, file, progress)?;
+        if let Some(shard) = shard {
+            Manifest { contents, ..shard.clone() }.write(&file, temporary)?;
+        }
+        file.close().map_err(|e| Error::hdf5(temporary, "/", "write", e))
     })?;
     let bytes = path.metadata().map_err(|e| Error::io(path, "read back", e))?.len();
-    let count = |flags: &[bool]| flags.iter().filter(|&&flag| flag).count();
     Ok(ImputeReport {
-        n_cells: source.cells().len(),
+        n_cells: cells.len(),
         n_genes: genes.len(),
-        imputed_cells: count(cell_flags),
-        imputed_genes: count(&gene_flags),
+        imputed_cells,
+        imputed_genes,
         matched_features: matched,
         n_features: model.features.len(),
         bytes,
+        seconds: started.elapsed().as_secs_f64(),
     })
+}
+
+/// For every feature's axis element of the input the model's feature, or [`Builder::NO_FEATURE`].
+fn find_features(source: &dyn Source, model: &ModelFile) -> Vec<u32> {
+    let axis = source.axis(model.info.config.samples.other());
+    let found = model.features.find_in(axis).into_iter();
+    found.map(|feature| feature.unwrap_or(Builder::NO_FEATURE)).collect()
+}
+
+/// How many rows of the output's weights have to be put together for `options`: none where they lie side by side.
+pub fn gathered_features(source: &dyn Source, model: &ModelFile, options: &ImputeOptions) -> usize {
+    let features = find_features(source, model);
+    let (written, _) = match model.info.config.samples {
+        Major::Cells => {
+            let genes = options.written_genes(source.genes().len());
+            forward::written_features(genes.iter().map(|&gene| gene as usize), &features)
+        }
+        Major::Genes => forward::written_features(0..features.len(), &features),
+    };
+    if options.latent_only || OutputLayer::is_in_place(&written) { 0 } else { written.len() }
 }
 
 fn check_overlap(source: &dyn Source, model: &ModelFile, features: &[u32], force: bool) -> Result<usize> {
@@ -151,198 +163,169 @@ fn check_overlap(source: &dyn Source, model: &ModelFile, features: &[u32], force
     ))
 }
 
-/// Whether each row has an entry in a column that is a feature.
-fn observed_rows(store: &Store, features: &[u32]) -> Result<Vec<bool>> {
+/// Whether each of some rows has an entry in a column that is a feature.
+fn observed_rows(store: &Store, features: &[u32], rows: &[u32]) -> Result<Vec<bool>> {
     const ROWS: usize = 1 << 12;
-    let parts = parallel::map(tiles(store.n_rows(), ROWS), |rows| {
+    let parts = parallel::map(rows.chunks(ROWS).collect(), |rows: &[u32]| {
         let mut entries = RowEntries::default();
-        rows.map(|row| {
-            entries.clear();
-            store.read_row(row, &mut entries)?;
-            Ok(entries.indices.iter().any(|&column| features[column as usize] != Builder::NO_FEATURE))
-        })
-        .collect::<Result<Vec<bool>>>()
+        rows.iter()
+            .map(|&row| {
+                entries.clear();
+                store.read_row(row as usize, &mut entries)?;
+                Ok(entries.indices.iter().any(|&column| features[column as usize] != Builder::NO_FEATURE))
+            })
+            .collect::<Result<Vec<bool>>>()
     });
     Ok(parts.into_iter().collect::<Result<Vec<_>>>()?.concat())
 }
 
-fn flagged(mut axis: Axis, flags: &[bool]) -> Axis {
-    axis.columns.retain(|(name, _)| name != FLAG);
-    axis.columns.push((FLAG.into(), Column::Booleans(flags.to_vec())));
-    axis
-}
-
-fn check_free_space(path: &Path, n_cells: usize, n_genes: usize, options: &ImputeOptions) -> Result<()> {
-    let needed = n_cells as u64 * n_genes as u64 * options.dtype.size() as u64;
-    let what = || format!("the imputed layer of {n_cells} cells x {n_genes} genes");
-    let remedy = "free space, write elsewhere (--out), or write fewer genes (--genes) or --dtype f16";
-    atomic::check_free_space(atomic::parent(path), needed, what, remedy)
-}
-
-/// `X`: the counts of the written genes, CSR.
-fn write_counts(file: &File, path: &Path, store: &Store, genes: &[u32]) -> Result<()> {
-    let mut position = vec![None; store.n_cols()];
-    for (written, &gene) in (0_i32..).zip(genes) {
-        position[gene as usize] = Some(written);
-    }
-    let spec = SparseSpec {
-        shape: (store.n_rows() as u64, genes.len() as u64),
-        major: Major::Cells,
-        nnz: genes.iter().map(|&gene| store.summary().col_nnz[gene as usize]).sum(),
-        data: Dtype::F32,
-        indices: Dtype::I32,
-        compressed: true,
+/// Cells and genes that are written, each with a flag where values are imputed, and how many have it.
+fn flagged_axes(source: &dyn Source, request: &Request<'_>) -> [(Axis, usize); 2] {
+    let known = |column: usize| request.features[column] != Builder::NO_FEATURE;
+    let cells: Vec<usize> = request.cells.clone().collect();
+    let genes: Vec<usize> = request.genes.iter().map(|&gene| gene as usize).collect();
+    let observed = request.observed.to_vec();
+    let (cell_flags, gene_flags): (Vec<bool>, Vec<bool>) = match request.store.major() {
+        Major::Cells => (observed, genes.iter().map(|&gene| known(gene)).collect()),
+        Major::Genes => (cells.iter().map(|&cell| known(cell)).collect(), observed),
     };
-    let x = h5ad::create_sparse(file, "X", &spec)?;
-    let failed = |e| Error::hdf5(path, "/X", "write", e);
-    let mut ends = Vec::with_capacity(store.n_rows() + 1);
-    ends.push(0_i64);
-    let mut row = RowEntries::default();
-    let (mut indices, mut data) = (Vec::new(), Vec::new());
-    let mut done = 0;
-    for cell in 0..store.n_rows() {
-        row.clear();
-        store.read_row(cell, &mut row)?;
-        for (&gene, &count) in row.indices.iter().zip(&row.values) {
-            if let Some(written) = position[gene as usize] {
-                indices.push(written);
-                data.push(count);
-            }
-        }
-        ends.push(i64::try_from(done + indices.len()).unwrap_or(i64::MAX));
-        let is_last = cell + 1 == store.n_rows();
-        while indices.len() >= X_BLOCK || (is_last && !indices.is_empty()) {
-            let n = indices.len().min(X_BLOCK);
-            x.indices.write_slice(&indices[..n], done..done + n).map_err(failed)?;
-            x.data.write_slice(&data[..n], done..done + n).map_err(failed)?;
-            done += n;
-            indices.drain(..n);
-            data.drain(..n);
-        }
-    }
-    x.indptr.write(&ends).map_err(failed)
+    [(source.cells(), cells, cell_flags), (source.genes(), genes, gene_flags)].map(|(axis, chosen, flags)| {
+        let mut axis = axis.select(&chosen);
+        let count = flags.iter().filter(|&&flag| flag).count();
+        axis.columns.retain(|(name, _)| name != FLAG);
+        axis.columns.push((FLAG.into(), Column::Booleans(flags)));
+        (axis, count)
+    })
 }
 
-/// `uns/late_fast`: what these values are and where they come from.
-fn write_record(file: &File, request: &Request<'_>, options: &ImputeOptions) -> Result<()> {
-    let (info, finish) = (&request.model.info, request.finish);
-    let config = serde_json::to_string(&info.config).map_err(|e| {
-        Error::io(Path::new(&file.filename()), "write the settings", std::io::Error::other(e))
-    })?;
-    let policy = clap::ValueEnum::to_possible_value(&options.policy);
-    let record = h5ad::create_dict(&h5ad::create_dict(file, "uns")?, "late_fast")?;
-    for (name, text) in [
-        ("version", env!("CARGO_PKG_VERSION")),
-        ("scale", finish.scale_name()),
-        ("policy", policy.as_ref().map_or("", |p| p.get_name())),
-        ("transform", info.config.transform.formula()),
-        ("features", info.config.features_name()),
-        ("products", request.products.name()),
-        ("kernels", request.isa.name()),
-        ("model_features_hash", &info.features_hash),
-        ("trained_on", &info.trained_on),
-        ("config", &config),
-        ("caution", crate::CAUTION),
-    ] {
-        h5ad::write_string_scalar(&record, name, text)?;
-    }
-    h5ad::write_number_scalar(&record, "seed", info.config.seed)?;
-    h5ad::write_number_scalar(&record, "best_epoch", info.best_epoch)?;
-    h5ad::write_number_scalar(&record, "best_validation_loss", info.best_validation_loss)
+fn check_free_space(path: &Path, layout: &Layout) -> Result<()> {
+    let needed = layout.dense_bytes();
+    let [n_cells, n_genes] = layout.shape;
+    let what = if layout.dtype.is_some() { "the imputed layer" } else { "the latent code" };
+    atomic::check_free_space(
+        atomic::parent(path),
+        needed,
+        || format!("{what} of {n_cells} cells x {n_genes} genes in {}", path.display()),
+        "free space, write elsewhere (--out), or write fewer genes (--genes), --dtype f16 or shards (--shard)",
+    )
+}
+
+/// Computes on this thread and its pool, writes on another; returns what [`OutputFile::finish`] does.
+fn compute_and_write(
+    request: &Request<'_>,
+    cell_store: &Store,
+    file: OutputFile<'_>,
+    progress: &dyn Fn(u64),
+) -> Result<(hdf5::File, Vec<(String, String)>)> {
+    // A rendezvous: one piece is written while the next is computed, and no third one is in memory.
+    let (sender, receiver) = mpsc::sync_channel::<Piece>(0);
+    std::thread::scope(|scope| {
+        let writing = scope.spawn(move || {
+            let mut writer = Writer::new(request, cell_store, file)?;
+            receiver.iter().try_for_each(|piece| writer.write(piece))?;
+            writer.file.finish()
+        });
+        let computed = forward::run(request, &mut |piece| {
+            let n_values = match &piece {
+                Piece::Values(panel) => panel.values.len(),
+                Piece::Latent { code, .. } if request.latent_only => code.len(),
+                Piece::Latent { .. } => 0,
+            };
+            sender.send(piece).map_err(|_| Error::Resources {
+                problem: "writing has ended".into(),
+                remedy: "see why it has".into(),
+            })?;
+            progress(n_values as u64);
+            Ok(())
+        });
+        drop(sender);
+        match writing.join() {
+            // Where writing failed, computing was stopped by that.
+            Ok(written) => written.and_then(|written| computed.map(|()| written)),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
 }
 
 /// Receives the results and writes them to their place.
 struct Writer<'a> {
-    path: &'a Path,
-    layer: Dataset,
-    latent: Dataset,
-    dtype: OutputDtype,
-    progress: &'a dyn Fn(u64),
+    request: &'a Request<'a>,
+    cell_store: &'a Store,
+    file: OutputFile<'a>,
+    /// For every gene of the input its place among those that are written.
+    written: Vec<u32>,
+    row: RowEntries,
 }
 
 impl<'a> Writer<'a> {
-    fn create(
-        file: &File,
-        path: &'a Path,
-        request: &Request<'_>,
-        options: &ImputeOptions,
-        progress: &'a dyn Fn(u64),
-    ) -> Result<Self> {
-        let shape = [request.store.n_cells(), request.genes.len()];
-        let chunk_values = CHUNK_BYTES / options.dtype.size();
-        // A batch fills whole chunks: it is a run of rows or a run of columns of the layer.
-        let chunk = match request.store.major() {
-            Major::Cells => {
-                let rows = (chunk_values / shape[1].max(1)).clamp(1, request.batch_size);
-                [1 << rows.ilog2(), shape[1]]
+    fn new(request: &'a Request<'a>, cell_store: &'a Store, file: OutputFile<'a>) -> Result<Self> {
+        let written = forward::positions(request.genes, cell_store.n_cols());
+        let mut writer = Self { request, cell_store, file, written, row: RowEntries::default() };
+        if request.store.major() == Major::Genes {
+            writer.write_counts(request.cells.clone())?;
+        }
+        Ok(writer)
+    }
+
+    fn write(&mut self, piece: Piece) -> Result<()> {
+        match piece {
+            Piece::Latent { samples, code } => {
+                if self.request.store.major() == Major::Cells {
+                    let first = self.request.cells.start;
+                    self.write_counts(first + samples.start..first + samples.end)?;
+                }
+                self.file.write_latent(samples, &code)
             }
-            Major::Genes => [chunk_values / request.batch_size, request.batch_size],
-        };
-        let chunk = [chunk[0].clamp(1, shape[0].max(1)), chunk[1].clamp(1, shape[1].max(1))];
-        let dtype = match options.dtype {
-            OutputDtype::F32 => Dtype::F32,
-            OutputDtype::F16 => Dtype::F16,
-        };
-        let layers = h5ad::create_dict(file, "layers")?;
-        let layer = h5ad::create_array(&layers, "late", dtype, shape, Some(chunk))?;
-        let (n_samples, latent_group) = match request.store.major() {
-            Major::Cells => (shape[0], "obsm"),
-            Major::Genes => (shape[1], "varm"),
-        };
-        let latent_shape = [n_samples, request.model.network.architecture.n_latent()];
-        let group = h5ad::create_dict(file, latent_group)?;
-        let latent = h5ad::create_array(&group, "X_late", Dtype::F32, latent_shape, None)?;
-        Ok(Self { path, layer, latent, dtype: options.dtype, progress })
-    }
-}
-
-impl Sink for Writer<'_> {
-    fn latent(&mut self, samples: Range<usize>, code: &[f32]) -> Result<()> {
-        let width = code.len() / samples.len().max(1);
-        write_rectangle(&self.latent, code, samples, 0..width)
-            .map_err(|e| Error::hdf5(self.path, "X_late", "write", e))
+            Piece::Values(panel) => self.write_values(panel),
+        }
     }
 
-    fn panel(&mut self, panel: &Panel) -> Result<()> {
-        let (cells, genes) = (panel.cells.clone(), panel.genes.clone());
-        let largest = match self.dtype {
+    /// Appends the counts of some cells of the input to `X`, those of the genes that are written.
+    fn write_counts(&mut self, cells: Range<usize>) -> Result<()> {
+        if self.request.latent_only {
+            return Ok(());
+        }
+        let Self { row, written, file, .. } = self;
+        for cell in cells {
+            row.clear();
+            self.cell_store.read_row(cell, row)?;
+            let places = row.indices.iter().map(|&gene| i32::try_from(written[gene as usize]));
+            // What is not written has no place that fits.
+            let entries = places.zip(&row.values).filter_map(|(place, &count)| Some((place.ok()?, count)));
+            file.append_counts(entries)?;
+        }
+        Ok(())
+    }
+
+    fn write_values(&mut self, panel: Panel) -> Result<()> {
+        let Panel { cells, genes, values } = panel;
+        let dtype = self.file.layout().dtype.unwrap_or_default();
+        let largest = match dtype {
             OutputDtype::F32 => f32::MAX,
             OutputDtype::F16 => half::f16::MAX.to_f32(),
         };
-        if let Some(at) = panel.values.iter().position(|value| value.is_nan() || value.abs() > largest) {
-            return Err(Error::Resources {
-                problem: format!(
-                    "the imputed value of cell {} and gene {} (counted from 1) is {}, beyond {largest}, the largest \
-                     number of the output's type",
-                    cells.start + at / genes.len() + 1,
-                    genes.start + at % genes.len() + 1,
-                    panel.values[at],
-                ),
-                remedy: "write --dtype f32, or --output-scale log10".into(),
-            });
+        // Looks at every value, which vectorises.
+        if values.iter().fold(false, |bad, value| bad | !(value.abs() <= largest)) {
+            return Err(self.beyond(&cells, &genes, &values, largest));
         }
-        let written = match self.dtype {
-            OutputDtype::F32 => write_rectangle(&self.layer, &panel.values, cells, genes),
-            OutputDtype::F16 => {
-                let halves: Vec<half::f16> =
-                    panel.values.iter().map(|&value| half::f16::from_f32(value)).collect();
-                write_rectangle(&self.layer, &halves, cells, genes)
-            }
+        let values = match dtype {
+            OutputDtype::F32 => Values::F32(values),
+            OutputDtype::F16 => Values::F16(values.iter().map(|&value| half::f16::from_f32(value)).collect()),
         };
-        written.map_err(|e| Error::hdf5(self.path, "/layers/late", "write", e))?;
-        (self.progress)(panel.values.len() as u64);
-        Ok(())
+        self.file.write_layer(cells, genes, &values)
     }
-}
 
-/// Writes row-major values to some rows and columns of a dataset.
-fn write_rectangle<T: H5Type>(
-    dataset: &Dataset,
-    values: &[T],
-    rows: Range<usize>,
-    columns: Range<usize>,
-) -> hdf5::Result<()> {
-    let view = ArrayView2::from_shape((rows.len(), columns.len()), values)
-        .map_err(|e| hdf5::Error::Internal(e.to_string()))?;
-    dataset.write_slice(view, (rows, columns))
+    fn beyond(&self, cells: &Range<usize>, genes: &Range<usize>, values: &[f32], largest: f32) -> Error {
+        let at = values.iter().position(|value| value.is_nan() || value.abs() > largest).unwrap_or_default();
+        let cell = self.request.cells.start + cells.start + at / genes.len().max(1) + 1;
+        let gene = genes.start + at % genes.len().max(1) + 1;
+        Error::Resources {
+            problem: format!(
+                "the imputed value of cell {cell} and gene {gene} (counted from 1) is {}, beyond {largest}, the largest \
+                 number of the output's type",
+                values[at],
+            ),
+            remedy: "write --dtype f32, or --output-scale log10".into(),
+        }
+    }
 }

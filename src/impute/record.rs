@@ -1,0 +1,75 @@
+//! `uns/late_fast`: what the values of a file are and where they come from.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::ImputeOptions;
+use super::manifest::to_json;
+use crate::error::Result;
+use crate::h5ad;
+use crate::model::ModelFile;
+
+/// The entries of `uns/late_fast`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// Names and texts.
+    pub texts: Vec<(String, String)>,
+    /// The seed of training.
+    pub seed: u64,
+    /// The epoch whose weights were kept.
+    pub best_epoch: u64,
+    /// Its validation error.
+    pub best_validation_loss: f64,
+}
+
+impl Record {
+    /// Describes what `model` writes with `options`.
+    pub(super) fn new(model: &ModelFile, options: &ImputeOptions) -> Result<Self> {
+        let info = &model.info;
+        let config = to_json(Path::new("model"), &info.config)?;
+        let policy = clap::ValueEnum::to_possible_value(&options.policy);
+        let products = options.products_for(info.config.param_dtype)?;
+        let values = [
+            ("scale", options.finish(info.config.transform).scale_name()),
+            ("policy", policy.as_ref().map_or("", |p| p.get_name())),
+            ("products", products.name()),
+        ];
+        let texts = [
+            ("version", env!("CARGO_PKG_VERSION")),
+            ("transform", info.config.transform.formula()),
+            ("features", info.config.features_name()),
+            ("kernels", options.isa.name()),
+            ("model_features_hash", &info.features_hash),
+            ("trained_on", &info.trained_on),
+            ("config", &config),
+            ("caution", crate::CAUTION),
+        ];
+        let values = values.into_iter().filter(|_| !options.latent_only);
+        Ok(Self {
+            texts: texts.into_iter().chain(values).map(|(name, text)| (name.into(), text.into())).collect(),
+            seed: info.config.seed,
+            best_epoch: info.best_epoch,
+            best_validation_loss: info.best_validation_loss,
+        })
+    }
+
+    pub(super) fn write(&self, file: &hdf5::File) -> Result<()> {
+        let record = h5ad::create_dict(&h5ad::create_dict(file, "uns")?, "late_fast")?;
+        for (name, text) in &self.texts {
+            h5ad::write_string_scalar(&record, name, text)?;
+        }
+        h5ad::write_number_scalar(&record, "seed", self.seed)?;
+        h5ad::write_number_scalar(&record, "best_epoch", self.best_epoch)?;
+        h5ad::write_number_scalar(&record, "best_validation_loss", self.best_validation_loss)
+    }
+
+    /// The name of the first entry that differs.
+    pub(super) fn difference(&self, other: &Self) -> Option<String> {
+        let differs = |(name, text): &&(String, String)| {
+            other.texts.iter().find(|(key, _)| key == name).is_none_or(|(_, found)| found != text)
+        };
+        let text = self.texts.iter().find(differs).map(|(name, _)| name.clone());
+        text.or_else(|| (self != other).then(|| "record".to_owned()))
+    }
+}
