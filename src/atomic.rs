@@ -4,6 +4,7 @@ use std::fs::{File, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use crate::budget::human_bytes;
 use crate::error::{Error, Result};
 
 /// Unfinished outputs carry this suffix.
@@ -112,6 +113,27 @@ pub fn refuse_existing(path: &Path, force: bool) -> Result<()> {
 /// When they cannot.
 pub fn try_directory(dir: &Path) -> Result<()> {
     tempfile::tempfile_in(dir).map(drop).map_err(|e| Error::io(dir, "write in the directory", e))
+}
+
+/// Makes sure that `needed` bytes are free where `dir` lies, before work is done for them.
+///
+/// # Errors
+/// Names `what` takes so much, both sizes and the `remedy`.
+pub fn check_free_space(dir: &Path, needed: u64, what: impl FnOnce() -> String, remedy: &str) -> Result<()> {
+    let free = fs4::available_space(dir).map_err(|e| Error::io(dir, "find out the free space", e))?;
+    if free >= needed {
+        return Ok(());
+    }
+    Err(Error::Resources {
+        problem: format!(
+            "{}: {} takes {}, and {} are free there",
+            dir.display(),
+            what(),
+            human_bytes(needed),
+            human_bytes(free)
+        ),
+        remedy: remedy.into(),
+    })
 }
 
 /// A directory for results, removed again if nothing was put into a new one.

@@ -18,7 +18,7 @@ use crate::io::Source;
 use crate::matrix::Major;
 use crate::model::ModelFile;
 use crate::parallel;
-use crate::store::Prepared;
+use crate::store::{Prepared, Storing};
 use crate::train::{MODEL_FILE, entries_of_largest_batch};
 
 /// Samples that go through the network at a time: a power of two, so that batches fill chunks of the output.
@@ -42,8 +42,11 @@ pub(super) fn run(args: &ImputeArgs, common: &Common) -> anyhow::Result<()> {
     let products = options.products_for(model.info.config.param_dtype)?;
     parallel::with_threads(common.threads, || {
         let allowed = common.memory.unwrap_or_else(memory::available);
-        let input =
-            Input::open(&args.input.path, &args.input.matrix, args.input.store_dtype, allowed, &reporter)?;
+        let cache = args.cache.clone().unwrap_or_else(|| parent(&args.out).to_owned());
+        let wanted = [model.info.config.samples, Major::Cells];
+        let storing = Storing { dir: &cache, wanted: &wanted };
+        let (path, dtype) = (&args.input.path, args.input.store_dtype);
+        let input = Input::open(path, &args.input.matrix, dtype, Some(&storing), allowed, &reporter)?;
         input.check_scale(model.info.config.transform, &reporter);
         let n_names = input.source.cells().len() + input.source.genes().len();
         let summary = input.summary_by(model.info.config.samples);
@@ -57,9 +60,7 @@ pub(super) fn run(args: &ImputeArgs, common: &Common) -> anyhow::Result<()> {
             Some(path) => Some(read_gene_list(path, input.source.genes())?),
             None => None,
         };
-        let cache = args.cache.clone().unwrap_or_else(|| parent(&args.out).to_owned());
-        let wanted = [model.info.config.samples, Major::Cells];
-        let (source, prepared) = input.prepare(&wanted, &cache, &reporter)?;
+        let (source, prepared) = input.prepare(&storing, &reporter)?;
         let options = ImputeOptions { genes, ..options };
         write_imputed(source.as_ref(), &prepared, &model, &options, &args.out, &reporter)?
     })?

@@ -18,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::impute::memory_bytes;
 use crate::matrix::Major;
 use crate::parallel;
+use crate::store::Storing;
 use crate::train::{Finished, MODEL_FILE, Plan, Results, Split, entries_of_largest_batch, train};
 
 pub(super) fn run(args: &TrainArgs, common: &Common) -> anyhow::Result<()> {
@@ -48,7 +49,13 @@ fn train_and_impute(
     // Whatever would stop the results from being written is found before the work is done.
     let directory = if args.dry_run { None } else { Some(check_outputs(args, common, out)?) };
     let budget = common.memory.unwrap_or_else(memory::available);
-    let input = Input::open(&args.input.path, &args.input.matrix, args.input.store_dtype, budget, reporter)?;
+    let mut wanted = vec![config.samples];
+    wanted.extend(args.impute.as_ref().map(|_| Major::Cells));
+    let cache = args.cache.clone().unwrap_or_else(|| parent(out).to_owned());
+    let storing = Storing { dir: &cache, wanted: &wanted };
+    let to_store = (!args.dry_run).then_some(&storing);
+    let (path, dtype) = (&args.input.path, args.input.store_dtype);
+    let input = Input::open(path, &args.input.matrix, dtype, to_store, budget, reporter)?;
     input.check_scale(config.transform, reporter);
     let summary = input.summary_by(config.samples);
     let split = Split::new(&summary, config)?;
@@ -69,10 +76,7 @@ fn train_and_impute(
         Some(path) => Some(read_gene_list(path, input.source.genes())?),
         None => None,
     };
-    let mut wanted = vec![config.samples];
-    wanted.extend(args.impute.as_ref().map(|_| Major::Cells));
-    let cache = args.cache.clone().unwrap_or_else(|| parent(out).to_owned());
-    let (source, prepared) = input.prepare(&wanted, &cache, reporter)?;
+    let (source, prepared) = input.prepare(&storing, reporter)?;
     let Some(store) = prepared.with_rows(config.samples) else {
         unreachable!("this orientation was asked for")
     };

@@ -9,7 +9,7 @@ use ndarray::ArrayView2;
 use super::forward::{self, Panel, Request, Sink};
 use super::value::Finish;
 use super::{ImputeOptions, OutputDtype};
-use crate::atomic::write_atomically;
+use crate::atomic::{check_free_space, parent, write_atomically};
 use crate::error::{Error, Result};
 use crate::h5ad::{self, SparseSpec};
 use crate::io::{Dtype, Source};
@@ -95,7 +95,7 @@ pub fn impute(
         products: options.products_for(model.info.config.param_dtype)?,
         batch_size: options.batch_size,
     };
-    check_free_space(path, source.cells().len(), genes.len(), options)?;
+    check_space(path, source.cells().len(), genes.len(), options)?;
     write_atomically(path, options.force, |temporary| {
         let failed = |object: &str, e| Error::hdf5(temporary, object, "write", e);
         let file = h5ad::create_file(temporary)?;
@@ -172,23 +172,13 @@ fn flagged(mut axis: Axis, flags: &[bool]) -> Axis {
     axis
 }
 
-fn check_free_space(path: &Path, n_cells: usize, n_genes: usize, options: &ImputeOptions) -> Result<()> {
-    let needed = n_cells as u64 * n_genes as u64 * options.dtype.size() as u64;
-    let dir = crate::atomic::parent(path);
-    let free = fs4::available_space(dir).map_err(|e| Error::io(dir, "find out the free space", e))?;
-    if free >= needed {
-        return Ok(());
-    }
-    let bytes = |n| indicatif::HumanBytes(n).to_string();
-    Err(Error::Resources {
-        problem: format!(
-            "{}: the imputed layer of {n_cells} cells x {n_genes} genes takes {}, and {} are free there",
-            path.display(),
-            bytes(needed),
-            bytes(free)
-        ),
-        remedy: "free space, write elsewhere (--out), or write fewer genes (--genes) or --dtype f16".into(),
-    })
+fn check_space(path: &Path, n_cells: usize, n_genes: usize, options: &ImputeOptions) -> Result<()> {
+    check_free_space(
+        parent(path),
+        n_cells as u64 * n_genes as u64 * options.dtype.size() as u64,
+        || format!("the imputed layer of {n_cells} cells x {n_genes} genes in {}", path.display()),
+        "free space, write elsewhere (--out), or write fewer genes (--genes) or --dtype f16",
+    )
 }
 
 /// `X`: the counts of the written genes, CSR.

@@ -29,7 +29,7 @@ pub(super) fn transpose(
     progress: &dyn Fn(u64),
 ) -> Result<InPlace> {
     let summary = store.summary().transposed();
-    let place = create(path, store.major().other(), cells, genes, &summary)?;
+    let place = create(path, store.major().other(), cells, genes, &summary.layout())?;
     let file = open_for_filling(path)?;
     let write_at = |bytes: &[u8], array: crate::io::RawArray, element: u64| {
         file.write_all_at(bytes, array.offset + element * array.dtype.size() as u64)
