@@ -52,7 +52,7 @@ fn train_and_impute(
     let mut wanted = vec![config.samples];
     wanted.extend(args.impute.as_ref().map(|_| Major::Cells));
     let cache = args.cache.clone().unwrap_or_else(|| parent(out).to_owned());
-    let storing = Storing { dir: &cache, wanted: &wanted };
+    let storing = Storing { dir: &cache, wanted: &wanted, memory: budget };
     let to_store = (!args.dry_run).then_some(&storing);
     let (path, dtype) = (&args.input.path, args.input.store_dtype);
     let input = Input::open(path, &args.input.matrix, dtype, to_store, budget, reporter)?;

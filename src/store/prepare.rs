@@ -5,15 +5,18 @@ use std::path::Path;
 use tempfile::NamedTempFile;
 
 use super::open::Store;
-use super::transpose::transpose;
+use super::transpose::{Room, transpose};
 use super::write::Layout;
 use crate::atomic::{check_free_space, create_temporary};
+use crate::budget::MOST_BLOCK_BYTES;
 use crate::error::{Error, Result};
 use crate::io::Source;
 use crate::matrix::Major;
 
 /// Names of temporary stores begin with this.
 const TEMPORARY_PREFIX: &str = ".late-fast-store-";
+/// Bytes of the store that a transposition goes through at a time, at most.
+const MOST_BLOCK_PAGES: u64 = 1 << 30;
 
 /// Where stores are made, and which.
 #[derive(Clone, Copy, Debug)]
@@ -23,9 +26,20 @@ pub struct Storing<'a> {
     pub dir: &'a Path,
     /// The axes of which rows are needed.
     pub wanted: &'a [Major],
+    /// Bytes of memory that the run may use; the larger, the longer the pieces a transpose is written in.
+    pub memory: u64,
 }
 
 impl Storing<'_> {
+    /// What of the memory a transposition uses: for its tiles never more than is counted for blocks of the input, and
+    /// for the store's pages, which the system keeps if it can.
+    fn room(&self) -> Room {
+        Room {
+            tiles: MOST_BLOCK_BYTES / 2,
+            block: (self.memory / 8).clamp(MOST_BLOCK_BYTES / 4, MOST_BLOCK_PAGES),
+        }
+    }
+
     /// Makes sure that a store of this layout fits the directory, and its transpose as well if that will be needed.
     pub(super) fn check_space(&self, source: &dyn Source, layout: &Layout) -> Result<()> {
         let major = source.major();
@@ -74,8 +88,9 @@ pub fn prepare(
 ) -> Result<Prepared> {
     let transposed = if storing.wanted.contains(&native.major().other()) {
         let file = temporary(storing.dir)?;
-        let place =
-            transpose(&native, source.cells(), source.genes(), file.path(), &|n| progress("transposing", n))?;
+        let (cells, genes) = (source.cells(), source.genes());
+        let progress = |n| progress("transposing", n);
+        let place = transpose(&native, cells, genes, file.path(), storing.room(), &progress)?;
         Some(Store::map(&place, native.major().other(), native.n_rows(), native.summary().transposed())?)
     } else {
         None
