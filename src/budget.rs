@@ -8,7 +8,8 @@ const BASE_BYTES: u64 = 128 << 20;
 const BYTES_PER_NAME: u64 = 160;
 /// Reading and transposing hold about this much for each entry of a block, and at most that.
 const BYTES_PER_BLOCK_ENTRY: u64 = 40;
-const MOST_BLOCK_BYTES: u64 = 384 << 20;
+/// The most that blocks of the input take.
+pub const MOST_BLOCK_BYTES: u64 = 384 << 20;
 
 /// Bytes of the program itself and of the names and counts of `n_names` cells and genes.
 pub fn fixed_bytes(n_names: usize) -> u64 {

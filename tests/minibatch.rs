@@ -11,7 +11,7 @@ use common::files::Rows;
 use late_fast::io::{ReadOptions, open};
 use late_fast::matrix::Major;
 use late_fast::minibatch::{Builder, Holdout, InputDropout, Minibatch, Purpose, Transform};
-use late_fast::store::{Prepared, RowEntries, StoreDtype, prepare, scan};
+use late_fast::store::{Prepared, RowEntries, StoreDtype, Storing, prepare, unpack};
 use late_fast_kernels::Isa;
 use late_fast_kernels::dropout::{kept, row_key};
 
@@ -22,9 +22,9 @@ const HOLDOUT: Holdout = Holdout { share: 0.1, seed: 7 };
 fn prepared(dir: &Path, rows: &Rows) -> Prepared {
     write_tenx(&dir.join("in.h5"), rows, GENES);
     let source = open(&dir.join("in.h5"), &ReadOptions::default()).unwrap();
-    let summary = scan(source.as_ref(), StoreDtype::F32, &|_| ()).unwrap();
-    let both = [Major::Cells, Major::Genes];
-    prepare(source.as_ref(), summary, &both, dir, &|_, _| ()).unwrap()
+    let storing = Storing { dir, wanted: &[Major::Cells, Major::Genes], memory: 1 << 30 };
+    let native = unpack(source.as_ref(), StoreDtype::F32, &storing, &|_, _| ()).unwrap();
+    prepare(source.as_ref(), native, &storing, &|_, _| ()).unwrap()
 }
 
 /// Entries by (cell, gene).

@@ -3,11 +3,11 @@
 
 mod common;
 
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use common::binary::{Run, Workplace};
+use common::content::files_in;
 use common::counts::{counts, write_tenx};
 
 const GENES: usize = 500;
@@ -55,26 +55,6 @@ fn checkpoints(place: &Workplace, out: &str) -> Vec<String> {
     names
 }
 
-/// Everything in a finished run's directory but wall times.
-fn results(dir: &Path) -> Vec<(String, Vec<u8>)> {
-    let mut files: Vec<_> = std::fs::read_dir(dir)
-        .unwrap()
-        .map(|entry| {
-            let path = entry.unwrap().path();
-            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
-            let mut bytes = std::fs::read(&path).unwrap();
-            if name == "history.csv" {
-                let text = String::from_utf8(bytes).unwrap();
-                let losses = text.lines().map(|line| line.rsplitn(3, ',').last().unwrap().to_owned() + "\n");
-                bytes = losses.collect::<String>().into_bytes();
-            }
-            (name, bytes)
-        })
-        .collect();
-    files.sort();
-    files
-}
-
 /// Lets a run with frequent checkpoints get as far as its second one, then ends it with `how`.
 fn interrupt(place: &Workplace, arguments: &[&str], out: &str, how: &str) -> Option<i32> {
     let mut child = start(place, arguments);
@@ -98,7 +78,7 @@ fn a_stopped_run_goes_on_with_the_same_bits() {
             let Run { stderr, .. } =
                 place.succeed(&arguments("run.late", &[more, &["--resume", "--threads", "1"]].concat()));
             assert!(stderr.contains("going on in epoch"), "{stderr}");
-            let (whole, resumed) = (results(&place.path("whole.late")), results(&place.path("run.late")));
+            let (whole, resumed) = (files_in(&place.path("whole.late")), files_in(&place.path("run.late")));
             assert!(whole == resumed, "{how} {more:?}: the resumed run has other results");
             std::fs::remove_dir_all(place.path("run.late")).unwrap();
         }
@@ -151,7 +131,7 @@ fn a_damaged_checkpoint_is_found_out_and_the_one_before_used() {
         let run = place.run(&arguments("run.late", &["--resume"]));
         assert_eq!(run.code, Some(0), "{}", run.stderr);
         assert!(run.stderr.contains("damaged") && run.stderr.contains("the checkpoint before it"));
-        assert!(results(&place.path("whole.late")) == results(&place.path("run.late")));
+        assert!(files_in(&place.path("whole.late")) == files_in(&place.path("run.late")));
 
         // With none left that is whole there is an error, and nothing is lost.
         std::fs::remove_file(place.path("run.late/model.safetensors")).unwrap();
@@ -190,6 +170,6 @@ fn arrays_in_files_give_the_same_bits() {
         let run =
             place.succeed(&arguments("file.late", &["--hidden", "2000,40", "--memory", &memory, "--force"]));
         assert!(run.stderr.contains("memory is short") && run.stderr.contains(kept), "{}", run.stderr);
-        assert!(results(&place.path("memory.late")) == results(&place.path("file.late")), "{kept}");
+        assert!(files_in(&place.path("memory.late")) == files_in(&place.path("file.late")), "{kept}");
     }
 }

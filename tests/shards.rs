@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::Command;
 
 use common::binary::Workplace;
+use common::content::content;
 use common::counts::{counts, unlocked, write_tenx};
 use hdf5::types::{TypeDescriptor, VarLenUnicode};
 
@@ -61,45 +62,6 @@ fn shards_and_merge(place: &Workplace, model: &str, count: usize, more: &[&str])
         merge.push(shard_name(number, count));
     }
     place.succeed(&merge.iter().map(String::as_str).collect::<Vec<_>>());
-}
-
-/// Every dataset and attribute of a file with its shape, chunks and content.
-fn content(path: &Path) -> Vec<String> {
-    fn raw(dataset: &hdf5::Container) -> String {
-        match dataset.dtype().unwrap().to_descriptor().unwrap() {
-            TypeDescriptor::VarLenUnicode => format!("{:?}", dataset.read_raw::<VarLenUnicode>().unwrap()),
-            TypeDescriptor::Boolean => format!("{:?}", dataset.read_raw::<bool>().unwrap()),
-            TypeDescriptor::Float(_) => format!("{:?}", dataset.read_raw::<f64>().unwrap()),
-            _ => format!("{:?}", dataset.read_raw::<i64>().unwrap()),
-        }
-    }
-    fn attributes(object: &hdf5::Location, out: &mut Vec<String>) {
-        for name in object.attr_names().unwrap() {
-            let attribute = object.attr(&name).unwrap();
-            let value = if attribute.size() == 0 { String::new() } else { raw(&attribute) };
-            out.push(format!(
-                "{}@{name} {:?} {value}",
-                object.name(),
-                attribute.dtype().unwrap().to_descriptor()
-            ));
-        }
-    }
-    fn visit(group: &hdf5::Group, out: &mut Vec<String>) {
-        attributes(group, out);
-        for dataset in group.datasets().unwrap() {
-            let kind = dataset.dtype().unwrap().to_descriptor().unwrap();
-            let layout = (dataset.shape(), dataset.chunk(), dataset.filters());
-            let value = if dataset.size() == 0 { String::new() } else { raw(&dataset) };
-            out.push(format!("{} {kind:?} {layout:?} {value}", dataset.name()));
-            attributes(&dataset, out);
-        }
-        group.groups().unwrap().iter().for_each(|group| visit(group, out));
-    }
-    let file = unlocked().open(path).unwrap();
-    let mut out = Vec::new();
-    visit(&file.group("/").unwrap(), &mut out);
-    out.sort();
-    out
 }
 
 #[track_caller]

@@ -15,7 +15,7 @@ use late_fast::h5ad::{SparseSpec, create_sparse, write_axis, write_root};
 use late_fast::io::{Dtype, ReadOptions, open};
 use late_fast::matrix::{Axis, Major};
 use late_fast::minibatch::{Builder, Minibatch, Purpose, Transform};
-use late_fast::store::{Prepared, RowEntries, StoreDtype, prepare, scan};
+use late_fast::store::{Prepared, RowEntries, StoreDtype, Storing, prepare, unpack};
 use late_fast_kernels::Isa;
 
 const CELLS: usize = 150;
@@ -61,9 +61,10 @@ fn workplace(rows: &Rows, compressed: bool) -> Workplace {
 
 fn prepared(place: &Workplace, dtype: StoreDtype) -> Prepared {
     let source = open(&place.path("in.h5ad"), &ReadOptions::default()).unwrap();
-    let summary = scan(source.as_ref(), dtype, &|_| ()).unwrap();
-    let both = [Major::Cells, Major::Genes];
-    prepare(source.as_ref(), summary, &both, &place.path(""), &|_, _| ()).unwrap()
+    let dir = place.path("");
+    let storing = Storing { dir: &dir, wanted: &[Major::Cells, Major::Genes], memory: 1 << 30 };
+    let native = unpack(source.as_ref(), dtype, &storing, &|_, _| ()).unwrap();
+    prepare(source.as_ref(), native, &storing, &|_, _| ()).unwrap()
 }
 
 /// Entries by (cell, gene).

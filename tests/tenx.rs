@@ -478,7 +478,8 @@ fn blocks_of_large_matrices_join_without_a_seam() {
     let source = open(&path, &plain()).unwrap();
     let (mut blocks, mut entry) = (0, 0_i64);
     let tally = source
-        .for_each_block(&mut |block| {
+        .for_each_block(&mut |block, _| {
+            let block = block.into_reals();
             blocks += 1;
             for (&column, &value) in block.indices.iter().zip(&block.values) {
                 assert_eq!(i64::from(column), entry % width);

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use late_fast::io::{InPlace, Source, Tally};
-use late_fast::matrix::{Axis, Major, RowBlock};
-use late_fast::store::{Prepared, StoreDtype, prepare, scan};
+use late_fast::matrix::{Axis, Block, Major, RowBlock};
+use late_fast::store::{Prepared, StoreDtype, Storing, prepare, unpack};
 use late_fast_kernels::testing::{Rng, Spread, feature_rates};
 
 /// Synthetic counts with the rates of genes, streamed to the store's writer.
@@ -23,8 +23,9 @@ impl Counts {
     }
 
     pub fn store(&self, dir: &Path) -> Prepared {
-        let summary = scan(self, StoreDtype::F32, &|_| ()).unwrap();
-        prepare(self, summary, &[Major::Cells, Major::Genes], dir, &|_, _| ()).unwrap()
+        let storing = Storing { dir, wanted: &[Major::Cells, Major::Genes], memory: 1 << 30 };
+        let native = unpack(self, StoreDtype::F32, &storing, &|_, _| ()).unwrap();
+        prepare(self, native, &storing, &|_, _| ()).unwrap()
     }
 }
 
@@ -60,7 +61,7 @@ impl Source for Counts {
     /// Counts as they are in real data: most are 1 or 2, some hundreds.
     fn for_each_block(
         &self,
-        consume: &mut dyn FnMut(RowBlock) -> late_fast::error::Result<()>,
+        consume: &mut dyn FnMut(Block, &Tally) -> late_fast::error::Result<()>,
     ) -> late_fast::error::Result<Tally> {
         let rng = &mut Rng::new(1);
         let rates = feature_rates(self.genes.len(), self.density, Spread::Skewed, rng);
@@ -77,8 +78,9 @@ impl Source for Counts {
                 *value += self.last;
             }
             block.indptr.push(block.indices.len());
-            tally.nnz += block.nnz() as u64;
-            consume(block)?;
+            let block_nnz = block.nnz() as u64;
+            tally.nnz += block_nnz;
+            consume(Block::Reals(block), &Tally { nnz: block_nnz, ..Tally::default() })?;
         }
         Ok(tally)
     }

@@ -18,7 +18,7 @@ use crate::io::Source;
 use crate::matrix::Major;
 use crate::model::ModelFile;
 use crate::parallel;
-use crate::store::Prepared;
+use crate::store::{Prepared, Storing};
 use crate::train::{MODEL_FILE, entries_of_largest_batch};
 
 /// Samples that go through the network at a time: a power of two, so that batches fill chunks of the output.
@@ -50,8 +50,14 @@ pub(super) fn run(args: &ImputeArgs, common: &Common) -> anyhow::Result<()> {
     let products = options.products_for(model.info.config.param_dtype)?;
     parallel::with_threads(common.threads, || {
         let allowed = common.memory.unwrap_or_else(memory::available);
-        let input =
-            Input::open(&args.input.path, &args.input.matrix, args.input.store_dtype, allowed, &reporter)?;
+        let cache = args.cache.clone().unwrap_or_else(|| parent(&args.out).to_owned());
+        let mut wanted = vec![model.info.config.samples];
+        if !options.latent_only {
+            wanted.push(Major::Cells);
+        }
+        let storing = Storing { dir: &cache, wanted: &wanted, memory: allowed };
+        let (path, dtype) = (&args.input.path, args.input.store_dtype);
+        let input = Input::open(path, &args.input.matrix, dtype, Some(&storing), allowed, &reporter)?;
         input.check_scale(model.info.config.transform, &reporter);
         let genes = match &args.output.genes {
             Some(path) => Some(read_gene_list(path, input.source.genes())?),
@@ -76,12 +82,7 @@ pub(super) fn run(args: &ImputeArgs, common: &Common) -> anyhow::Result<()> {
         let reading = network.value_bytes::<F32>() + budget::block_bytes(summary.tally.nnz);
         let needed = budget::fixed_bytes(n_names) + imputing.max(reading);
         budget::check(needed, allowed, || "allow more with --memory".into())?;
-        let cache = args.cache.clone().unwrap_or_else(|| parent(&args.out).to_owned());
-        let mut wanted = vec![model.info.config.samples];
-        if !options.latent_only {
-            wanted.push(Major::Cells);
-        }
-        let (source, prepared) = input.prepare(&wanted, &cache, &reporter)?;
+        let (source, prepared) = input.prepare(&storing, &reporter)?;
         write_imputed(source.as_ref(), &prepared, &model, &options, &out, &reporter)
     })??
 }

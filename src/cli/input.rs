@@ -10,21 +10,24 @@ use crate::error::{Error, Result};
 use crate::io::{self, ReadOptions, Source};
 use crate::matrix::{Axis, Major};
 use crate::minibatch::Transform;
-use crate::store::{self, Prepared, StoreDtype, Summary};
+use crate::store::{self, Prepared, Store, StoreDtype, Storing, Summary};
 
 /// An opened matrix of which every entry was checked.
 pub(super) struct Input {
     pub(super) source: Box<dyn Source>,
     pub(super) summary: Summary,
+    /// Unpacked, if it was to be stored.
+    native: Option<Store>,
 }
 
 impl Input {
     /// Opens and checks the matrix, whose real values are to be stored as `dtype`, within `allowed` bytes of memory,
-    /// and says in one line what it is.
+    /// and says in one line what it is. With `storing`, it is unpacked in the same pass.
     pub(super) fn open(
         path: &Path,
         args: &MatrixArgs,
         dtype: StoreDtype,
+        storing: Option<&Storing<'_>>,
         allowed: u64,
         reporter: &Reporter,
     ) -> Result<Self> {
@@ -49,10 +52,16 @@ impl Input {
         let needed =
             budget::fixed_bytes(cells.len() + genes.len()) + budget::block_bytes(source.declared_nnz());
         budget::check(needed, allowed, || "allow more with --memory".into())?;
-        let summary = {
-            let step = reporter.step("checking", source.declared_nnz(), "entries");
-            store::scan(source.as_ref(), dtype, &|n| step.advance(n))?
+        let steps = Steps::new(reporter, source.declared_nnz());
+        let (summary, native) = match storing {
+            Some(storing) => {
+                let store =
+                    store::unpack(source.as_ref(), dtype, storing, &|name, n| steps.advance(name, n))?;
+                (store.summary().clone(), Some(store))
+            }
+            None => (store::scan(source.as_ref(), dtype, &|n| steps.advance("checking", n))?, None),
         };
+        drop(steps);
         let tally = &summary.tally;
         for (count, what) in [
             (tally.explicit_zeros, "stored zeros were ignored"),
@@ -72,7 +81,7 @@ impl Input {
                 if summary.integer { "counts are stored as integers" } else { "the file is mapped as it is" };
             reporter.say(&format!("note: --store-dtype f16 changes nothing: {reason}"));
         }
-        Ok(Self { source, summary })
+        Ok(Self { source, summary, native })
     }
 
     /// What is known of the entries, seen with `major` as rows.
@@ -90,25 +99,40 @@ impl Input {
         }
     }
 
-    /// Makes the matrix available with rows of every axis in `wanted`.
+    /// Makes the matrix, which was opened to be stored, available with rows of every axis in `storing.wanted`.
     pub(super) fn prepare(
         self,
-        wanted: &[Major],
-        cache_dir: &Path,
+        storing: &Storing<'_>,
         reporter: &Reporter,
     ) -> Result<(Box<dyn Source>, Prepared)> {
-        let nnz = self.summary.tally.nnz;
-        let current: RefCell<Option<(&'static str, Step)>> = RefCell::new(None);
-        let prepared = store::prepare(self.source.as_ref(), self.summary, wanted, cache_dir, &|name, n| {
-            let mut current = current.borrow_mut();
-            if current.as_ref().is_none_or(|(now, _)| *now != name) {
-                *current = Some((name, reporter.step(name, nnz, "entries")));
-            }
-            if let Some((_, step)) = current.as_ref() {
-                step.advance(n);
-            }
-        })?;
+        let Some(native) = self.native else { unreachable!("the input was opened to be stored") };
+        let steps = Steps::new(reporter, self.summary.tally.nnz);
+        let prepared =
+            store::prepare(self.source.as_ref(), native, storing, &|name, n| steps.advance(name, n))?;
         Ok((self.source, prepared))
+    }
+}
+
+/// Progress of one step after the other, all over the same entries.
+struct Steps<'a> {
+    reporter: &'a Reporter,
+    entries: u64,
+    current: RefCell<Option<(&'static str, Step)>>,
+}
+
+impl<'a> Steps<'a> {
+    fn new(reporter: &'a Reporter, entries: u64) -> Self {
+        Self { reporter, entries, current: RefCell::new(None) }
+    }
+
+    fn advance(&self, name: &'static str, n: u64) {
+        let mut current = self.current.borrow_mut();
+        if current.as_ref().is_none_or(|(now, _)| *now != name) {
+            *current = Some((name, self.reporter.step(name, self.entries, "entries")));
+        }
+        if let Some((_, step)) = current.as_ref() {
+            step.advance(n);
+        }
     }
 }
 

@@ -31,7 +31,7 @@ pub(super) fn run(args: &InspectArgs, common: &Common) -> anyhow::Result<()> {
     let reporter = Reporter::new(common);
     parallel::with_threads(common.threads, || {
         let budget = common.memory.unwrap_or_else(memory::available);
-        let input = Input::open(&args.path, &args.matrix, StoreDtype::default(), budget, &reporter)?;
+        let input = Input::open(&args.path, &args.matrix, StoreDtype::default(), None, budget, &reporter)?;
         let inspection = Inspection::new(&input);
         reporter.result("inspected", &inspection, &inspection.text())
     })?

@@ -21,6 +21,7 @@ use crate::impute::memory_bytes;
 use crate::matrix::Major;
 use crate::model::{ModelFile, Placement};
 use crate::parallel;
+use crate::store::Storing;
 use crate::train::{
     Finished, Identity, Keeper, Kept, MODEL_FILE, Outcome, Plan, Results, Split, Task,
     entries_of_largest_batch, list_checkpoints, remove_checkpoints, train,
@@ -70,7 +71,13 @@ fn train_and_impute(
         _ => None,
     };
     let budget = common.memory.unwrap_or_else(memory::available);
-    let input = Input::open(&args.input.path, &args.input.matrix, args.input.store_dtype, budget, reporter)?;
+    let mut wanted = vec![config.samples];
+    wanted.extend(args.impute.as_ref().map(|_| Major::Cells));
+    let cache = args.cache.clone().unwrap_or_else(|| parent(out).to_owned());
+    let storing = Storing { dir: &cache, wanted: &wanted, memory: budget };
+    let to_store = (!args.dry_run).then_some(&storing);
+    let (path, dtype) = (&args.input.path, args.input.store_dtype);
+    let input = Input::open(path, &args.input.matrix, dtype, to_store, budget, reporter)?;
     input.check_scale(config.transform, reporter);
     let summary = input.summary_by(config.samples);
     let split = Split::new(&summary, config)?;
@@ -83,7 +90,6 @@ fn train_and_impute(
         plan.check(budget, config)?;
         return Ok(Ending::Done);
     }
-    let cache = args.cache.clone().unwrap_or_else(|| parent(out).to_owned());
     if finished.is_none() {
         reporter.say(&text);
         plan.check(budget, config)?;
@@ -97,9 +103,7 @@ fn train_and_impute(
         Some(path) => Some(read_gene_list(path, input.source.genes())?),
         None => None,
     };
-    let mut wanted = vec![config.samples];
-    wanted.extend(args.impute.as_ref().map(|_| Major::Cells));
-    let (source, prepared) = input.prepare(&wanted, &cache, reporter)?;
+    let (source, prepared) = input.prepare(&storing, reporter)?;
     let Some(store) = prepared.with_rows(config.samples) else {
         unreachable!("this orientation was asked for")
     };

@@ -8,7 +8,7 @@ use super::Tally;
 use super::stream::{Names, append, is_storable, stream, value_fault};
 use crate::error::{Error, Result};
 use crate::hdf::{HdfFile, NumericArray};
-use crate::matrix::RowBlock;
+use crate::matrix::{Block, RowBlock};
 
 /// Elements of a band, unless the chunks are taller.
 const BAND_ELEMENTS: usize = 2 << 20;
@@ -45,7 +45,7 @@ impl Dense {
     pub(super) fn for_each_block(
         &self,
         names: &Names<'_>,
-        consume: &mut dyn FnMut(RowBlock) -> Result<()>,
+        consume: &mut dyn FnMut(Block, &Tally) -> Result<()>,
     ) -> Result<Tally> {
         let n_rows = self.array.n_rows();
         let step = band_rows(self.array.n_columns(), self.array.chunk_rows());
@@ -53,12 +53,12 @@ impl Dense {
         stream(&bands, |rows| self.read_band(rows, names), consume)
     }
 
-    fn read_band(&self, rows: Range<usize>, names: &Names<'_>) -> Result<(RowBlock, Tally)> {
+    fn read_band(&self, rows: Range<usize>, names: &Names<'_>) -> Result<(Block, Tally)> {
         let n_columns = self.array.n_columns();
         let mut block = RowBlock { indptr: vec![0], ..RowBlock::default() };
         if n_columns == 0 {
             block.indptr.resize(rows.len() + 1, 0);
-            return Ok((block, Tally::default()));
+            return Ok((Block::Reals(block), Tally::default()));
         }
         let values = self.array.read::<f64>(rows.clone())?;
         let rows_per_task = (BAND_ELEMENTS / 16 / n_columns).max(1);
@@ -71,7 +71,7 @@ impl Dense {
             append(&mut block, &part?);
         }
         let tally = Tally { nnz: block.nnz() as u64, ..Tally::default() };
-        Ok((block, tally))
+        Ok((Block::Reals(block), tally))
     }
 
     fn compress(&self, values: &[f64], first_row: usize, names: &Names<'_>) -> Result<RowBlock> {

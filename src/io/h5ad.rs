@@ -8,7 +8,7 @@ use super::{InPlace, ReadOptions, Source, Tally, note_repeats};
 use crate::error::{Error, Result};
 use crate::h5ad::read_axis;
 use crate::hdf::{HdfFile, Kind};
-use crate::matrix::{Axis, Major, RowBlock};
+use crate::matrix::{Axis, Block, Major};
 
 /// A matrix of an AnnData file: `X`, a layer, or the raw `X`.
 pub(super) struct H5ad {
@@ -147,7 +147,14 @@ impl Source for H5ad {
         &self.notes
     }
 
-    fn for_each_block(&self, consume: &mut dyn FnMut(RowBlock) -> Result<()>) -> Result<Tally> {
+    fn sample(&self) -> Option<Vec<f64>> {
+        match &self.matrix {
+            Matrix::Compressed(_, matrix) => Some(matrix.sample()),
+            Matrix::Dense(_) => None,
+        }
+    }
+
+    fn for_each_block(&self, consume: &mut dyn FnMut(Block, &Tally) -> Result<()>) -> Result<Tally> {
         match &self.matrix {
             Matrix::Compressed(major, matrix) => {
                 let names = self.names(*major);

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 pub use detect::{Layout, detect, open};
 
 use crate::error::Result;
-use crate::matrix::{Axis, Major, RowBlock};
+use crate::matrix::{Axis, Block, Major};
 
 /// What to read out of a file that holds more than one matrix.
 #[derive(Clone, Debug, Default)]
@@ -51,8 +51,14 @@ pub trait Source: Send + Sync {
     /// Things the user should know, such as dropped feature types or repeated names.
     fn notes(&self) -> &[String];
     /// Streams the matrix once in major order, in blocks of bounded size, and counts what it met.
-    /// Every row comes, also empty ones. Stops at the first error, of the file or of `consume`.
-    fn for_each_block(&self, consume: &mut dyn FnMut(RowBlock) -> Result<()>) -> Result<Tally>;
+    /// Every row comes, also empty ones, with what was met in its block. Stops at the first error, of the file
+    /// or of `consume`.
+    fn for_each_block(&self, consume: &mut dyn FnMut(Block, &Tally) -> Result<()>) -> Result<Tally>;
+    /// Some values from all over the matrix, unchecked, to guess their type by; `None` when reading is expected to
+    /// leave out entries, so that their number is not known before.
+    fn sample(&self) -> Option<Vec<f64>> {
+        None
+    }
     /// Where the entries lie in the file when they can be mapped as they are: contiguous,
     /// uncompressed, little-endian, and neither filtered nor merged on reading.
     fn in_place(&self) -> Option<InPlace>;

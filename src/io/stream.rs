@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use super::{InPlace, Tally};
 use crate::error::{Error, Result};
 use crate::hdf::{HdfFile, NumericArray, to_usize};
-use crate::matrix::{Major, RowBlock};
+use crate::matrix::{Block, Major, RowBlock};
 use crate::parallel;
 
 /// Entries of a block: 24 MB decoded, some ten chunks of the usual writers.
@@ -17,6 +17,9 @@ const BLOCK_ENTRIES: u64 = 2 << 20;
 const BLOCK_ROWS: usize = 1 << 20;
 /// Entries that one task checks.
 const TASK_ENTRIES: usize = 1 << 16;
+/// A sample of the values is that many spans of so many entries: usually a chunk each.
+const SAMPLES: usize = 64;
+const SAMPLE_ENTRIES: usize = 1 << 14;
 /// From here on an f64 no longer holds every integer.
 const MAX_COUNT: f64 = 9_007_199_254_740_992.0;
 /// A row may hold this many entries per column, and so many more.
@@ -160,6 +163,17 @@ impl Compressed {
             .to_vec()
     }
 
+    /// Some values from all over the matrix, as they stand in the file, unchecked. An unreadable part gives none:
+    /// whoever reads all of it will be told.
+    pub(super) fn sample(&self) -> Vec<f64> {
+        let len = self.data.n_rows();
+        let step = (len / SAMPLES).max(SAMPLE_ENTRIES);
+        let spans = (0..len).step_by(step).map(|start| start..len.min(start + SAMPLE_ENTRIES));
+        let parts: Vec<_> =
+            spans.collect::<Vec<_>>().into_par_iter().map(|span| self.data.read::<f64>(span)).collect();
+        parts.into_iter().flat_map(Result::unwrap_or_default).collect()
+    }
+
     /// Reads and validates rows. `map` gives every column's new position, or [`DROPPED`]; new
     /// positions increase with the old.
     pub(super) fn read_rows(
@@ -167,22 +181,31 @@ impl Compressed {
         rows: Range<usize>,
         map: Option<&[u32]>,
         names: &Names<'_>,
-    ) -> Result<(RowBlock, Tally)> {
+    ) -> Result<(Block, Tally)> {
         let begin = self.indptr[rows.start];
         let span = to_usize(begin)..to_usize(self.indptr[rows.end]);
-        let (indices, values) =
-            rayon::join(|| self.indices.read::<u32>(span.clone()), || self.data.read::<f64>(span.clone()));
-        let (indices, values) = (indices?, values?);
         let indptr: Vec<usize> =
             self.indptr[rows.start..=rows.end].iter().map(|&offset| to_usize(offset - begin)).collect();
-        let raw = RowBlock { indptr, indices, values };
-        let tasks = split_rows(&raw.indptr);
-        let all_clean = map.is_none()
-            && tasks.par_iter().all(|task| is_clean(&raw, task, self.n_columns, self.data.dtype().is_real()));
-        if all_clean {
+        let real = self.data.dtype().is_real();
+        let raw = if real || map.is_some() {
+            let (indices, values) =
+                rayon::join(|| self.indices.read(span.clone()), || self.data.read(span.clone()));
+            RowBlock { indptr, indices: indices?, values: values? }
+        } else {
+            let (indices, values) =
+                rayon::join(|| self.indices.read(span.clone()), || self.data.read::<u32>(span.clone()));
+            let counts = RowBlock { indptr, indices: indices?, values: values? };
+            if self.all_clean(&counts) {
+                let tally = Tally { nnz: counts.nnz() as u64, ..Tally::default() };
+                return Ok((Block::Counts(counts), tally));
+            }
+            RowBlock { indptr: counts.indptr, indices: counts.indices, values: self.data.read(span)? }
+        };
+        if map.is_none() && self.all_clean(&raw) {
             let tally = Tally { nnz: raw.nnz() as u64, ..Tally::default() };
-            return Ok((raw, tally));
+            return Ok((Block::Reals(raw), tally));
         }
+        let tasks = raw.split(TASK_ENTRIES);
         let parts: Vec<_> =
             tasks.into_par_iter().map(|task| self.normalise(&raw, task, map, rows.start, names)).collect();
         let mut block = RowBlock { indptr: vec![0], ..RowBlock::default() };
@@ -192,7 +215,13 @@ impl Compressed {
             append(&mut block, &part);
             tally.add(&counted);
         }
-        Ok((block, tally))
+        Ok((Block::Reals(block), tally))
+    }
+
+    /// Whether nothing has to be mended: the usual case, at memory speed.
+    fn all_clean<V: Entry>(&self, block: &RowBlock<V>) -> bool {
+        let real = self.data.dtype().is_real();
+        block.split(TASK_ENTRIES).into_par_iter().all(|task| is_clean(block, task, self.n_columns, real))
     }
 
     /// Sorts, merges, maps and checks the rows of one task.
@@ -313,39 +342,41 @@ impl Tally {
     }
 }
 
-/// Whether the rows need no correction at all: the usual case, at memory speed.
-fn is_clean(block: &RowBlock, rows: &Range<usize>, n_columns: usize, real: bool) -> bool {
-    let span = block.indptr[rows.start]..block.indptr[rows.end];
-    let values = &block.values[span.clone()];
-    if !values.iter().fold(true, |clean, &value| clean & is_storable(value, real)) {
+/// Types that blocks are read as.
+trait Entry: Copy + Sync {
+    /// Whether the value can be stored as it is.
+    fn is_clean(self, real: bool) -> bool;
+}
+
+impl Entry for f64 {
+    #[inline]
+    fn is_clean(self, real: bool) -> bool {
+        is_storable(self, real)
+    }
+}
+
+/// `u32::MAX` stands for what does not fit.
+impl Entry for u32 {
+    #[inline]
+    fn is_clean(self, _: bool) -> bool {
+        self.wrapping_sub(1) < Self::MAX - 1
+    }
+}
+
+/// Whether the rows need no correction at all.
+fn is_clean<V: Entry>(block: &RowBlock<V>, rows: Range<usize>, n_columns: usize, real: bool) -> bool {
+    let (indices, values) = block.rows(rows.clone());
+    if !values.iter().fold(true, |clean, &value| clean & value.is_clean(real)) {
         return false;
     }
-    let indices = &block.indices[span];
     let highest = indices.iter().fold(0, |highest, &column| column.max(highest));
     if !indices.is_empty() && highest as usize >= n_columns {
         return false;
     }
-    rows.clone().all(|row| {
+    rows.into_iter().all(|row| {
         let (indices, _) = block.row(row);
         indices.windows(2).fold(true, |sorted, pair| sorted & (pair[0] < pair[1]))
     })
-}
-
-/// Cuts rows into runs of about [`TASK_ENTRIES`].
-fn split_rows(indptr: &[usize]) -> Vec<Range<usize>> {
-    let n_rows = indptr.len() - 1;
-    let mut tasks = Vec::new();
-    let mut start = 0;
-    for row in 0..n_rows {
-        if indptr[row + 1] - indptr[start] >= TASK_ENTRIES
-            || row + 1 - start >= TASK_ENTRIES
-            || row + 1 == n_rows
-        {
-            tasks.push(start..row + 1);
-            start = row + 1;
-        }
-    }
-    tasks
 }
 
 /// Cuts rows into blocks of about [`BLOCK_ENTRIES`], given the length of each.
@@ -377,14 +408,14 @@ pub(super) fn append(block: &mut RowBlock, part: &RowBlock) {
 /// Hands the blocks to `consume` in order, reading one ahead in the thread pool.
 pub(super) fn stream(
     blocks: &[Range<usize>],
-    read: impl Fn(Range<usize>) -> Result<(RowBlock, Tally)> + Sync,
-    consume: &mut dyn FnMut(RowBlock) -> Result<()>,
+    read: impl Fn(Range<usize>) -> Result<(Block, Tally)> + Sync,
+    consume: &mut dyn FnMut(Block, &Tally) -> Result<()>,
 ) -> Result<Tally> {
     let mut total = Tally::default();
     parallel::ahead(blocks.iter().cloned(), read, |current| {
         let (block, tally) = current?;
         total.add(&tally);
-        consume(block)
+        consume(block, &tally)
     })?;
     Ok(total)
 }
@@ -411,22 +442,16 @@ mod tests {
     }
 
     #[test]
-    fn tasks_cover_every_row_once() {
-        let indptr: Vec<usize> = (0..=500).map(|row| row * 1000).collect();
-        let tasks = split_rows(&indptr);
-        assert_eq!(tasks.iter().map(ExactSizeIterator::len).sum::<usize>(), 500);
-        assert!(tasks.windows(2).all(|pair| pair[0].end == pair[1].start));
-        assert!(split_rows(&[0]).is_empty());
-    }
-
-    #[test]
     fn an_error_of_the_consumer_stops_the_stream() {
         let blocks = [0..1, 1..2, 2..3];
         let mut seen = 0;
         let result = stream(
             &blocks,
-            |_| Ok((RowBlock { indptr: vec![0, 0], ..RowBlock::default() }, Tally::default())),
-            &mut |_| {
+            |_| {
+                let block = RowBlock { indptr: vec![0, 0], ..RowBlock::default() };
+                Ok((Block::Reals(block), Tally::default()))
+            },
+            &mut |_, _| {
                 seen += 1;
                 Err(Error::Usage { problem: "enough".into(), remedy: "stop".into() })
             },

@@ -10,7 +10,7 @@ use super::{InPlace, ReadOptions, Source, Tally, note_repeats};
 use crate::error::{Error, Result};
 use crate::h5ad::read_column;
 use crate::hdf::{HdfFile, NumericArray};
-use crate::matrix::{Axis, Column, Major, RowBlock};
+use crate::matrix::{Axis, Block, Column, Major, RowBlock};
 
 /// The features that are kept, as scanpy does.
 const GENE_EXPRESSION: &str = "Gene Expression";
@@ -135,7 +135,7 @@ impl TenX {
     }
 
     /// Cells of several groups: each group's rows side by side.
-    fn read_merged(&self, cells: Range<usize>) -> Result<(RowBlock, Tally)> {
+    fn read_merged(&self, cells: Range<usize>) -> Result<(Block, Tally)> {
         let mut tally = Tally::default();
         let mut blocks = Vec::new();
         for part in &self.parts {
@@ -150,7 +150,7 @@ impl TenX {
                 for row in run.clone() {
                     pieces.insert(row, (read.len(), row - run.start));
                 }
-                read.push(block);
+                read.push(block.into_reals());
             }
             blocks.push((rows, pieces, read));
         }
@@ -165,7 +165,7 @@ impl TenX {
             }
             merged.indptr.push(merged.indices.len());
         }
-        Ok((merged, tally))
+        Ok((Block::Reals(merged), tally))
     }
 }
 
@@ -198,7 +198,13 @@ impl Source for TenX {
         &self.notes
     }
 
-    fn for_each_block(&self, consume: &mut dyn FnMut(RowBlock) -> Result<()>) -> Result<Tally> {
+    fn sample(&self) -> Option<Vec<f64>> {
+        let drops = |part: &Part| part.map.as_ref().is_some_and(|map| map.contains(&DROPPED));
+        let complete = !self.parts.iter().any(drops);
+        complete.then(|| self.parts.iter().flat_map(|part| part.matrix.sample()).collect())
+    }
+
+    fn for_each_block(&self, consume: &mut dyn FnMut(Block, &Tally) -> Result<()>) -> Result<Tally> {
         let row_len = |cell: usize| {
             let of_part = |part: &Part| part.row_of(cell).map_or(0, |row| part.matrix.row_len(row));
             self.parts.iter().map(of_part).sum()

@@ -1,18 +1,20 @@
 //! A run of compressed rows on its way from a file to the store.
 
+use std::ops::Range;
+
 /// Consecutive compressed rows of a matrix: validated, every row's indices strictly increasing,
 /// every value finite and greater than zero.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct RowBlock {
+pub struct RowBlock<V = f64> {
     /// Offsets of the rows in `indices` and `values`; starts at 0, one longer than the rows.
     pub indptr: Vec<usize>,
     /// Positions on the minor axis.
     pub indices: Vec<u32>,
     /// The entries. `f64` holds every count below 2^53 and every f32 exactly.
-    pub values: Vec<f64>,
+    pub values: Vec<V>,
 }
 
-impl RowBlock {
+impl<V> RowBlock<V> {
     /// The number of rows.
     pub fn n_rows(&self) -> usize {
         self.indptr.len().saturating_sub(1)
@@ -24,8 +26,82 @@ impl RowBlock {
     }
 
     /// The indices and values of row `row` of this block.
-    pub fn row(&self, row: usize) -> (&[u32], &[f64]) {
-        let span = self.indptr[row]..self.indptr[row + 1];
+    pub fn row(&self, row: usize) -> (&[u32], &[V]) {
+        self.rows(row..row + 1)
+    }
+
+    /// The indices and values of some rows, one after the other.
+    pub fn rows(&self, rows: Range<usize>) -> (&[u32], &[V]) {
+        let span = self.indptr[rows.start]..self.indptr[rows.end];
         (&self.indices[span.clone()], &self.values[span])
+    }
+
+    /// Cuts the rows into runs of about `entries` entries, and of as many rows at most.
+    pub fn split(&self, entries: usize) -> Vec<Range<usize>> {
+        let n_rows = self.n_rows();
+        let mut tasks = Vec::new();
+        let mut start = 0;
+        for row in 0..n_rows {
+            if self.indptr[row + 1] - self.indptr[start] >= entries
+                || row + 1 - start >= entries
+                || row + 1 == n_rows
+            {
+                tasks.push(start..row + 1);
+                start = row + 1;
+            }
+        }
+        tasks
+    }
+}
+
+/// Rows as a source hands them out.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Block {
+    /// Counts below 2^32 - 1: half the bytes, and sums that are exact in any order.
+    Counts(RowBlock<u32>),
+    /// Any values.
+    Reals(RowBlock),
+}
+
+impl Block {
+    /// The number of rows.
+    pub fn n_rows(&self) -> usize {
+        match self {
+            Self::Counts(block) => block.n_rows(),
+            Self::Reals(block) => block.n_rows(),
+        }
+    }
+
+    /// The number of stored entries.
+    pub fn nnz(&self) -> usize {
+        match self {
+            Self::Counts(block) => block.nnz(),
+            Self::Reals(block) => block.nnz(),
+        }
+    }
+
+    /// The same rows with real values.
+    pub fn into_reals(self) -> RowBlock {
+        match self {
+            Self::Counts(RowBlock { indptr, indices, values }) => {
+                RowBlock { indptr, indices, values: values.into_iter().map(f64::from).collect() }
+            }
+            Self::Reals(block) => block,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tasks_cover_every_row_once() {
+        let block = |indptr| RowBlock::<f64> { indptr, ..RowBlock::default() };
+        let tasks = block((0..=500).map(|row| row * 1000).collect()).split(1 << 16);
+        assert_eq!(tasks.iter().map(ExactSizeIterator::len).sum::<usize>(), 500);
+        assert!(tasks.len() > 5);
+        assert!(tasks.windows(2).all(|pair| pair[0].end == pair[1].start));
+        assert!(block(vec![0]).split(1).is_empty());
     }
 }

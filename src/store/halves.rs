@@ -22,6 +22,12 @@ impl HalfFit {
         self.too_small += u64::from(value < smallest());
     }
 
+    /// Adds what was seen later.
+    pub(super) fn add(&mut self, later: &Self) {
+        self.too_large = self.too_large.or(later.too_large);
+        self.too_small += later.too_small;
+    }
+
     /// The values that [`round`] will raise.
     ///
     /// # Errors

@@ -6,10 +6,13 @@ mod halves;
 mod mmap;
 mod open;
 mod prepare;
+mod sum;
 mod transpose;
+mod unpack;
 mod write;
 
 pub(crate) use mmap::{Map, map_unnamed};
 pub use open::{RowEntries, Store};
-pub use prepare::{Prepared, prepare};
-pub use write::{StoreDtype, Summary, scan};
+pub use prepare::{Prepared, Storing, prepare};
+pub use unpack::{scan, unpack};
+pub use write::{StoreDtype, Summary};

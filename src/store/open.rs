@@ -138,9 +138,24 @@ impl Store {
         (self.elements(self.data, span), self.data.dtype)
     }
 
-    /// The raw little-endian bytes of the indices of `span` and their type.
-    pub(super) fn index_bytes(&self, span: Range<usize>) -> (&[u8], Dtype) {
-        (self.elements(self.indices, span), self.indices.dtype)
+    /// The type of the indices.
+    pub(super) fn index_dtype(&self) -> Dtype {
+        self.indices.dtype
+    }
+
+    /// Bytes of an entry: of its index and its value.
+    pub(super) fn entry_bytes(&self) -> usize {
+        self.indices.dtype.size() + self.data.dtype.size()
+    }
+
+    /// Which entries of the row at `span` lie in `columns`, counted from its first.
+    pub(super) fn columns_of(&self, span: Range<usize>, columns: &Range<usize>) -> Range<usize> {
+        within(self.elements(self.indices, span), self.indices.dtype, columns)
+    }
+
+    /// Appends the indices of `span`.
+    pub(super) fn extend_indices(&self, span: Range<usize>, out: &mut Vec<u32>) {
+        extend_indices(self.elements(self.indices, span), self.indices.dtype, out);
     }
 
     /// Asks the system to begin reading the entries of `rows`.
@@ -248,6 +263,15 @@ real_element!(half::f16 f32 f64);
 /// Element `k` of a little-endian integer array; `u64::MAX` when it is negative or not an integer.
 pub(super) fn integer_at(bytes: &[u8], dtype: Dtype, k: usize) -> u64 {
     with_elements!(bytes, dtype, elements, read => read(elements[k]).to_index())
+}
+
+/// Where the elements of a sorted little-endian integer array lie that are in `columns`.
+fn within(bytes: &[u8], dtype: Dtype, columns: &Range<usize>) -> Range<usize> {
+    with_elements!(bytes, dtype, elements, read => {
+        let before = |limit: usize| elements.partition_point(|raw| read(*raw).to_index() < limit as u64);
+        let start = before(columns.start);
+        start..before(columns.end).max(start)
+    })
 }
 
 /// Element `k` of a little-endian array.

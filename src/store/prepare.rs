@@ -5,15 +5,59 @@ use std::path::Path;
 use tempfile::NamedTempFile;
 
 use super::open::Store;
-use super::transpose::transpose;
-use super::write::{Summary, unpack};
-use crate::atomic::create_temporary;
+use super::transpose::{Room, transpose};
+use super::write::Layout;
+use crate::atomic::{check_free_space, create_temporary};
+use crate::budget::MOST_BLOCK_BYTES;
 use crate::error::{Error, Result};
-use crate::io::{InPlace, Source, Tally};
+use crate::io::Source;
 use crate::matrix::Major;
 
 /// Names of temporary stores begin with this.
 const TEMPORARY_PREFIX: &str = ".late-fast-store-";
+/// Bytes of the store that a transposition goes through at a time, at most.
+const MOST_BLOCK_PAGES: u64 = 1 << 30;
+
+/// Where stores are made, and which.
+#[derive(Clone, Copy, Debug)]
+pub struct Storing<'a> {
+    /// The directory for stores that are written: to files whose names are removed as soon as they are mapped, so
+    /// that the system frees them when the run ends, however it ends.
+    pub dir: &'a Path,
+    /// The axes of which rows are needed.
+    pub wanted: &'a [Major],
+    /// Bytes of memory that the run may use; the larger, the longer the pieces a transpose is written in.
+    pub memory: u64,
+}
+
+impl Storing<'_> {
+    /// What of the memory a transposition uses: for its tiles never more than is counted for blocks of the input, and
+    /// for the store's pages, which the system keeps if it can.
+    fn room(&self) -> Room {
+        Room {
+            tiles: MOST_BLOCK_BYTES / 2,
+            block: (self.memory / 8).clamp(MOST_BLOCK_BYTES / 4, MOST_BLOCK_PAGES),
+        }
+    }
+
+    /// Makes sure that a store of this layout fits the directory, and its transpose as well if that will be needed.
+    pub(super) fn check_space(&self, source: &dyn Source, layout: &Layout) -> Result<()> {
+        let major = source.major();
+        let (rows, columns) = (source.axis(major).len(), source.axis(major.other()).len());
+        let transposed = self.wanted.contains(&major.other());
+        let transposed = transposed.then(|| Layout::new((columns, rows), layout.nnz, layout.data).bytes());
+        let both = layout.bytes().saturating_add(transposed.unwrap_or(0));
+        check_free_space(
+            self.dir,
+            both,
+            || match transposed {
+                Some(_) => format!("the matrix, unpacked and transposed ({} entries),", layout.nnz),
+                None => format!("the unpacked matrix ({} entries)", layout.nnz),
+            },
+            "free space, or choose another directory with --cache",
+        )
+    }
+}
 
 /// The stores made from one source.
 #[derive(Debug)]
@@ -29,36 +73,24 @@ impl Prepared {
     }
 }
 
-/// Steps of [`prepare`], for progress display: the step's name, entries done since the last call.
-type Progress<'a> = &'a dyn Fn(&'static str, u64);
+/// Progress display: the step's name, entries done since the last call.
+pub(super) type Progress<'a> = &'a dyn Fn(&'static str, u64);
 
-/// Makes the source, which [`scan`](super::scan) summed up, available with rows of every axis in `wanted`.
-///
-/// Stores are written to files in `cache_dir` whose names are removed as soon as they are mapped: the system
-/// frees them when the run ends, however it ends.
+/// Makes the source, which [`unpack`](super::unpack) made a store of, available with rows of every wanted axis.
 ///
 /// # Errors
-/// When the source was changed, or the stores cannot be written.
+/// When the store was changed, or its transpose does not fit the directory or cannot be written.
 pub fn prepare(
     source: &dyn Source,
-    summary: Summary,
-    wanted: &[Major],
-    cache_dir: &Path,
+    native: Store,
+    storing: &Storing<'_>,
     progress: Progress<'_>,
 ) -> Result<Prepared> {
-    let n_cols = summary.col_nnz.len();
-    let native = match mappable(source, &summary.tally) {
-        Some(place) => Store::map(&place, source.major(), n_cols, summary)?,
-        None => {
-            let file = temporary(cache_dir)?;
-            let place = unpack(source, &summary, file.path(), &|n| progress("unpacking", n))?;
-            Store::map(&place, source.major(), n_cols, summary)?
-        }
-    };
-    let transposed = if wanted.contains(&native.major().other()) {
-        let file = temporary(cache_dir)?;
-        let place =
-            transpose(&native, source.cells(), source.genes(), file.path(), &|n| progress("transposing", n))?;
+    let transposed = if storing.wanted.contains(&native.major().other()) {
+        let file = temporary(storing.dir)?;
+        let (cells, genes) = (source.cells(), source.genes());
+        let progress = |n| progress("transposing", n);
+        let place = transpose(&native, cells, genes, file.path(), storing.room(), &progress)?;
         Some(Store::map(&place, native.major().other(), native.n_rows(), native.summary().transposed())?)
     } else {
         None
@@ -66,14 +98,8 @@ pub fn prepare(
     Ok(Prepared { native, transposed })
 }
 
-/// Where the entries lie when the file itself serves as the store: nothing in it had to be mended.
-pub(super) fn mappable(source: &dyn Source, tally: &Tally) -> Option<InPlace> {
-    let clean = *tally == Tally { nnz: tally.nnz, ..Tally::default() };
-    source.in_place().filter(|_| clean)
-}
-
 /// An open, hence locked, file: other runs leave it alone.
-fn temporary(dir: &Path) -> Result<NamedTempFile> {
+pub(super) fn temporary(dir: &Path) -> Result<NamedTempFile> {
     create_temporary(dir, TEMPORARY_PREFIX)
         .map_err(|e| Error::io(dir, "create a temporary file for the matrix store", e))
 }

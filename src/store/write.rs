@@ -1,15 +1,13 @@
-//! Writing a store: a first pass over the source counts, a second one writes.
+//! The file of a store: its types, its arrays and their bytes.
 
 use std::fs::{File, OpenOptions};
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use super::halves::{self, HalfFit};
-use super::prepare::mappable;
+use super::halves;
 use crate::error::{Error, Result};
 use crate::h5ad::{self, SparseSpec};
-use crate::io::{Dtype, InPlace, RawArray, Source, Tally};
-use crate::matrix::{Axis, Major, RowBlock};
+use crate::io::{Dtype, InPlace, RawArray, Tally};
+use crate::matrix::{Axis, Major};
 
 /// Element type of real values in a store that is written; counts get the smallest integer type that holds them.
 #[derive(
@@ -51,100 +49,55 @@ impl Summary {
         Self { row_nnz: self.col_nnz.clone(), col_nnz: self.row_nnz.clone(), ..self.clone() }
     }
 
-    /// The element types of a store of this matrix.
-    fn dtypes(&self) -> ArrayDtypes {
-        let counts_up_to = |max: u32| self.integer && self.max <= f64::from(max);
-        ArrayDtypes {
-            indices: if self.col_nnz.len() <= 1 << 16 { Dtype::U16 } else { Dtype::U32 },
-            data: match () {
-                () if counts_up_to(u8::MAX.into()) => Dtype::U8,
-                () if counts_up_to(u16::MAX.into()) => Dtype::U16,
-                () if counts_up_to(u32::MAX) => Dtype::U32,
-                () if self.real_dtype == StoreDtype::F16 => Dtype::F16,
-                () => Dtype::F32,
-            },
-        }
+    /// The layout of a store of this matrix.
+    pub(super) fn layout(&self) -> Layout {
+        Layout::new(
+            (self.row_nnz.len(), self.col_nnz.len()),
+            self.tally.nnz,
+            data_dtype(self.integer, self.max, self.real_dtype),
+        )
     }
 
     /// Bytes of a store's arrays on disk.
     pub fn store_bytes(&self) -> u64 {
-        let ArrayDtypes { indices, data } = self.dtypes();
-        self.tally.nnz * (indices.size() + data.size()) as u64
-            + (self.row_nnz.len() as u64 + 1) * Dtype::I64.size() as u64
+        self.layout().bytes()
     }
 }
 
-/// The element types of a store's arrays.
-struct ArrayDtypes {
-    indices: Dtype,
-    data: Dtype,
+/// What the arrays of a store are like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Layout {
+    pub(super) n_rows: usize,
+    pub(super) nnz: u64,
+    pub(super) indices: Dtype,
+    pub(super) data: Dtype,
 }
 
-/// Streams the source once, checks every entry and sums it up. `progress` is told the entries of each block.
-/// Real values are to be stored as `real_dtype`, unless the file itself can serve as the store: its transpose is
-/// f32 then, since both orientations have to hold the same values.
-///
-/// # Errors
-/// When the source is damaged, no entry is observed, or a value does not fit `real_dtype`.
-pub fn scan(source: &dyn Source, real_dtype: StoreDtype, progress: &dyn Fn(u64)) -> Result<Summary> {
-    let major = source.major();
-    let n_cols = source.axis(major.other()).len();
-    let mut summary = Summary { integer: true, col_nnz: vec![0; n_cols], ..Summary::default() };
-    summary.cell_sums = vec![0.0; source.cells().len()];
-    let mut half_fit = HalfFit::default();
-    let mut n_rows = 0;
-    summary.tally = source.for_each_block(&mut |block| {
-        for row in 0..block.n_rows() {
-            let (indices, values) = block.row(row);
-            summary.row_nnz.push(indices.len() as u64);
-            for (&index, &value) in indices.iter().zip(values) {
-                summary.col_nnz[index as usize] += 1;
-                let cell = if major == Major::Cells { n_rows + row } else { index as usize };
-                summary.cell_sums[cell] += value;
-                summary.integer &= value.fract() == 0.0;
-                summary.max = summary.max.max(value);
-                if real_dtype == StoreDtype::F16 {
-                    half_fit.look_at(n_rows + row, index as usize, value);
-                }
-            }
-        }
-        n_rows += block.n_rows();
-        progress(block.nnz() as u64);
-        Ok(())
-    })?;
-    if summary.tally.nnz == 0 {
-        return Err(Error::input(
-            source.path(),
-            source.layout(),
-            "at least one observed (non-zero) entry",
-            format!("{} cells x {} genes, all zero", source.cells().len(), source.genes().len()),
-            "check that this is the right file, layer (--layer), genome (--genome) and feature type",
-        ));
+impl Layout {
+    /// The layout of `nnz` entries in a matrix of `shape` (rows, columns).
+    pub(super) fn new(shape: (usize, usize), nnz: u64, data: Dtype) -> Self {
+        let indices = if shape.1 <= 1 << 16 { Dtype::U16 } else { Dtype::U32 };
+        Self { n_rows: shape.0, nnz, indices, data }
     }
-    let is_mapped = mappable(source, &summary.tally).is_some();
-    if real_dtype == StoreDtype::F16 && !summary.integer && !is_mapped {
-        summary.real_dtype = StoreDtype::F16;
-        summary.raised = half_fit.check(source)?;
+
+    /// Bytes of the arrays.
+    pub(super) fn bytes(&self) -> u64 {
+        let entry_bytes = (self.indices.size() + self.data.size()) as u64;
+        (self.nnz.saturating_mul(entry_bytes))
+            .saturating_add((self.n_rows as u64 + 1) * Dtype::I64.size() as u64)
     }
-    Ok(summary)
 }
 
-/// Streams the source once more and writes it as a store at `path`.
-pub(super) fn unpack(
-    source: &dyn Source,
-    summary: &Summary,
-    path: &Path,
-    progress: &dyn Fn(u64),
-) -> Result<InPlace> {
-    let place = create(path, source.major(), source.cells(), source.genes(), summary)?;
-    let mut writer = EntryWriter::open(source.path(), &place)?;
-    source.for_each_block(&mut |block| {
-        writer.append(&block)?;
-        progress(block.nnz() as u64);
-        Ok(())
-    })?;
-    writer.finish()?;
-    Ok(place)
+/// The smallest type that holds values up to `max`, whole numbers or not.
+pub(super) fn data_dtype(whole: bool, max: f64, real_dtype: StoreDtype) -> Dtype {
+    let counts_up_to = |limit: u32| whole && max <= f64::from(limit);
+    match () {
+        () if counts_up_to(u8::MAX.into()) => Dtype::U8,
+        () if counts_up_to(u16::MAX.into()) => Dtype::U16,
+        () if counts_up_to(u32::MAX) => Dtype::U32,
+        () if real_dtype == StoreDtype::F16 => Dtype::F16,
+        () => Dtype::F32,
+    }
 }
 
 /// Creates the `.h5ad` with its axes and its three arrays, still without content, and says where they lie.
@@ -153,13 +106,13 @@ pub(super) fn create(
     major: Major,
     cells: &Axis,
     genes: &Axis,
-    summary: &Summary,
+    layout: &Layout,
 ) -> Result<InPlace> {
-    let ArrayDtypes { indices, data } = summary.dtypes();
+    let &Layout { n_rows, nnz, indices, data } = layout;
     let spec = SparseSpec {
         shape: (cells.len() as u64, genes.len() as u64),
         major,
-        nnz: summary.tally.nnz,
+        nnz,
         data,
         indices,
         compressed: false,
@@ -177,7 +130,7 @@ pub(super) fn create(
     };
     let place = InPlace {
         path: path.to_owned(),
-        indptr: raw(&matrix.indptr, summary.row_nnz.len() as u64 + 1, Dtype::I64)?,
+        indptr: raw(&matrix.indptr, n_rows as u64 + 1, Dtype::I64)?,
         indices: raw(&matrix.indices, spec.nnz, indices)?,
         data: raw(&matrix.data, spec.nnz, data)?,
     };
@@ -186,86 +139,76 @@ pub(super) fn create(
     Ok(place)
 }
 
-/// Fills the arrays of a store in row order.
-struct EntryWriter<'a> {
-    input: &'a Path,
-    place: &'a InPlace,
-    file: File,
-    rows: u64,
-    entries: u64,
-    bytes: Vec<u8>,
-}
-
-impl<'a> EntryWriter<'a> {
-    fn open(input: &'a Path, place: &'a InPlace) -> Result<Self> {
-        let file = open_for_filling(&place.path)?;
-        let mut writer = Self { input, place, file, rows: 0, entries: 0, bytes: Vec::new() };
-        writer.bytes.extend(0_i64.to_le_bytes());
-        writer.flush(place.indptr, 0)?;
-        Ok(writer)
-    }
-
-    fn append(&mut self, block: &RowBlock) -> Result<()> {
-        let too_many = self.entries + block.nnz() as u64 > self.place.data.len
-            || self.rows + block.n_rows() as u64 >= self.place.indptr.len;
-        if too_many {
-            return Err(Error::changed(self.input, "entries"));
-        }
-        for &end in &block.indptr[1..] {
-            self.bytes.extend((self.entries + end as u64).to_le_bytes());
-        }
-        self.flush(self.place.indptr, self.rows + 1)?;
-        encode_indices(&block.indices, self.place.indices.dtype, &mut self.bytes);
-        self.flush(self.place.indices, self.entries)?;
-        encode_values(&block.values, self.place.data.dtype, &mut self.bytes);
-        self.flush(self.place.data, self.entries)?;
-        self.rows += block.n_rows() as u64;
-        self.entries += block.nnz() as u64;
-        Ok(())
-    }
-
-    fn finish(self) -> Result<()> {
-        if self.entries == self.place.data.len && self.rows + 1 == self.place.indptr.len {
-            return Ok(());
-        }
-        Err(Error::changed(self.input, "entries"))
-    }
-
-    fn flush(&mut self, array: RawArray, element: u64) -> Result<()> {
-        let at = array.offset + element * array.dtype.size() as u64;
-        let written = self.file.write_all_at(&self.bytes, at);
-        self.bytes.clear();
-        written.map_err(|e| Error::io(&self.place.path, "write the matrix store", e))
-    }
-}
-
 /// Opens a store made by [`create`] for positioned writes.
 pub(super) fn open_for_filling(path: &Path) -> Result<File> {
     OpenOptions::new().write(true).open(path).map_err(|e| Error::io(path, "open for writing", e))
+}
+
+/// Appends the bytes of every element.
+fn encode<T: Copy, const N: usize>(elements: &[T], bytes: &mut Vec<u8>, convert: impl Fn(T) -> [u8; N]) {
+    let begin = bytes.len();
+    bytes.resize(begin + elements.len() * N, 0);
+    for (to, &element) in bytes[begin..].as_chunks_mut().0.iter_mut().zip(elements) {
+        *to = convert(element);
+    }
 }
 
 /// Appends little-endian indices; `dtype` is U16 or U32, as chosen by [`create`].
 #[expect(clippy::cast_possible_truncation, reason = "`create` chose a type that holds every index")]
 pub(super) fn encode_indices(indices: &[u32], dtype: Dtype, bytes: &mut Vec<u8>) {
     if dtype == Dtype::U16 {
-        bytes.extend(indices.iter().flat_map(|&index| (index as u16).to_le_bytes()));
+        encode(indices, bytes, |index| (index as u16).to_le_bytes());
     } else {
-        bytes.extend(indices.iter().flat_map(|&index| index.to_le_bytes()));
+        encode(indices, bytes, u32::to_le_bytes);
     }
 }
 
-/// Appends little-endian values as `dtype`, one of the types chosen by [`create`].
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "`create` chose a type that fits"
-)]
-pub(super) fn encode_values(values: &[f64], dtype: Dtype, bytes: &mut Vec<u8>) {
+/// Values that can be written to a store.
+pub(super) trait Value: Copy + Send + Sync {
+    /// The same value; exact.
+    fn to_f64(self) -> f64;
+    /// The low bits of a whole number below 2^32.
+    fn low_bits(self) -> u32;
+}
+
+impl Value for u32 {
+    #[inline]
+    fn to_f64(self) -> f64 {
+        self.into()
+    }
+
+    #[inline]
+    fn low_bits(self) -> u32 {
+        self
+    }
+}
+
+impl Value for f64 {
+    #[inline]
+    fn to_f64(self) -> f64 {
+        self
+    }
+
+    /// By an addition that moves the number into the low bits of the mantissa: unlike a conversion, two at a time
+    /// on any CPU.
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "the upper half holds sign and exponent")]
+    fn low_bits(self) -> u32 {
+        (self + TWO_52).to_bits() as u32
+    }
+}
+
+/// Where f64 has no fractions any more.
+pub(super) const TWO_52: f64 = 4_503_599_627_370_496.0;
+
+/// Appends little-endian values as `dtype`, one of those of [`data_dtype`], which holds all of them.
+#[expect(clippy::cast_possible_truncation, reason = "`data_dtype` chose a type that fits")]
+pub(super) fn encode_values<V: Value>(values: &[V], dtype: Dtype, bytes: &mut Vec<u8>) {
     match dtype {
-        Dtype::U8 => bytes.extend(values.iter().map(|&value| value as u8)),
-        Dtype::U16 => bytes.extend(values.iter().flat_map(|&value| (value as u16).to_le_bytes())),
-        Dtype::U32 => bytes.extend(values.iter().flat_map(|&value| (value as u32).to_le_bytes())),
-        Dtype::F16 => bytes.extend(values.iter().flat_map(|&value| halves::round(value).to_le_bytes())),
-        _ => bytes.extend(values.iter().flat_map(|&value| (value as f32).to_le_bytes())),
+        Dtype::U8 => encode(values, bytes, |value| [value.low_bits() as u8]),
+        Dtype::U16 => encode(values, bytes, |value| (value.low_bits() as u16).to_le_bytes()),
+        Dtype::U32 => encode(values, bytes, |value| value.low_bits().to_le_bytes()),
+        Dtype::F16 => encode(values, bytes, |value| halves::round(value.to_f64()).to_le_bytes()),
+        _ => encode(values, bytes, |value| (value.to_f64() as f32).to_le_bytes()),
     }
 }

@@ -103,7 +103,8 @@ pub fn read(path: &Path, options: &ReadOptions) -> late_fast::Result<Matrix> {
     };
     let mut rows = Vec::new();
     let mut nnz = 0;
-    let tally = source.for_each_block(&mut |block| {
+    let tally = source.for_each_block(&mut |block, _| {
+        let block = block.into_reals();
         nnz += block.nnz();
         for row in 0..block.n_rows() {
             let (indices, values) = block.row(row);

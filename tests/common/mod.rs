@@ -3,5 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 pub mod binary;
+pub mod content;
 pub mod counts;
 pub mod files;
