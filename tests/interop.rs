@@ -51,6 +51,17 @@ fn scanpy_and_anndata_open_what_is_imputed() {
             &out,
         ]);
     }
+    let impute = ["impute", "--model", "genes.late", "--input", "in.h5", "--out"];
+    for more in [
+        &["merged.h5ad", "--shard", "1/2"][..],
+        &["merged.h5ad", "--shard", "2/2"],
+        &["latent.h5ad", "--latent-only"],
+    ] {
+        place.succeed(&[&impute[..], more].concat());
+    }
+    // The matrix is one batch: the first shard is empty.
+    let shards = ["merged.shard-0001-of-0002.h5ad", "merged.shard-0002-of-0002.h5ad"];
+    place.succeed(&[&["merge", "merged.h5ad"][..], &shards].concat());
     for requirements in ["new", "old"] {
         if requirements == "old" && !OLD_PYTHON.contains(&version) {
             println!("SKIPPED anndata 0.8 and scanpy 1.9: they have no packages for Python {version:?}");
@@ -59,7 +70,10 @@ fn scanpy_and_anndata_open_what_is_imputed() {
         let python = environment(requirements);
         let output = Command::new(python)
             .arg(interop().join("check.py"))
-            .args(["in.h5", "genes.h5ad", "cells.h5ad"].map(|name| place.path(name)))
+            .args(
+                ["in.h5", "genes.h5ad", "cells.h5ad", "merged.h5ad", "latent.h5ad", shards[0], shards[1]]
+                    .map(|name| place.path(name)),
+            )
             .output()
             .unwrap();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();

@@ -305,7 +305,7 @@ impl<'a> Writer<'a> {
             OutputDtype::F16 => half::f16::MAX.to_f32(),
         };
         // Looks at every value, which vectorises.
-        if values.iter().fold(false, |bad, value| bad | !(value.abs() <= largest)) {
+        if values.iter().fold(false, |bad, value| bad | value.is_nan() | (value.abs() > largest)) {
             return Err(self.beyond(&cells, &genes, &values, largest));
         }
         let values = match dtype {
