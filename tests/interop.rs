@@ -52,10 +52,22 @@ fn scanpy_and_anndata_open_what_is_imputed() {
             &out,
         ]);
     }
+    let impute = ["impute", "--model", "genes.late", "--input", "in.h5", "--out"];
+    for more in [
+        &["merged.h5ad", "--shard", "1/2"][..],
+        &["merged.h5ad", "--shard", "2/2"],
+        &["latent.h5ad", "--latent-only"],
+    ] {
+        place.succeed(&[&impute[..], more].concat());
+    }
+    // The matrix is one batch: the first shard is empty.
+    let shards = ["merged.shard-0001-of-0002.h5ad", "merged.shard-0002-of-0002.h5ad"];
+    place.succeed(&[&["merge", "merged.h5ad"][..], &shards].concat());
     check_in_every_version(
         version,
         "check.py",
-        &["in.h5", "genes.h5ad", "cells.h5ad"].map(|name| place.path(name)),
+        &["in.h5", "genes.h5ad", "cells.h5ad", "merged.h5ad", "latent.h5ad", shards[0], shards[1]]
+            .map(|name| place.path(name)),
     );
 }
 

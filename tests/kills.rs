@@ -60,17 +60,20 @@ const WORKS: [(&str, Work); 5] = [
     ),
     (
         "imputing",
-        &[&["impute", "--model", "cells.late", "--input", "in.h5", "--out", "out.h5ad", "--cache", "cache"]],
+        &[&["impute", "--model", "cells.late", "--input", "in.h5", "--out", "out.h5ad", "--cache", "cache", "--force"]],
     ),
     (
         "shards and merging",
         &[
             &["impute", "--model", "model.late", "--input", "in.h5", "--out", "out.h5ad", "--shard", "1/2"],
             &["impute", "--model", "model.late", "--input", "in.h5", "--out", "out.h5ad", "--shard", "2/2"],
-            &["merge", "out.h5ad", "out.shard-0001-of-0002.h5ad", "out.shard-0002-of-0002.h5ad"],
+            &["merge", "out.h5ad", "out.shard-0001-of-0002.h5ad", "out.shard-0002-of-0002.h5ad", "--force"],
         ],
     ),
-    ("simulating", &[&["simulate", "out.h5", "--cells", "3000", "--genes", "400", "--density", "0.2"]]),
+    (
+        "simulating",
+        &[&["simulate", "out.h5", "--cells", "3000", "--genes", "400", "--density", "0.2", "--force"]],
+    ),
 ];
 
 fn inputs(place: &Workplace) {

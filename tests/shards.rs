@@ -10,7 +10,6 @@ use std::process::Command;
 use common::binary::Workplace;
 use common::content::content;
 use common::counts::{counts, unlocked, write_tenx};
-use hdf5::types::{TypeDescriptor, VarLenUnicode};
 
 /// More than two batches of 256 either way.
 const CELLS: usize = 600;

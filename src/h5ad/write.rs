@@ -9,6 +9,7 @@ use hdf5::types::{FloatSize, IntSize, TypeDescriptor, VarLenUnicode};
 use hdf5::{Dataset, Group, H5Type, Location};
 
 use crate::error::{Error, Result};
+use crate::hdf;
 use crate::io::Dtype;
 use crate::matrix::{Axis, Column, Major};
 
@@ -20,12 +21,9 @@ const COMPRESSION: u8 = 4;
 /// Arrays start at multiples of a cache line.
 const ALIGNMENT: u64 = 64;
 
-/// Creates an AnnData file without locking it: some network file systems refuse locks.
+/// Creates an AnnData file, to be completed by [`hdf::close`].
 pub fn create_file(path: &Path) -> Result<hdf5::File> {
-    let file = hdf5::FileBuilder::new()
-        .with_fapl(|access| access.file_locking(false).alignment(0, ALIGNMENT))
-        .create(path)
-        .map_err(|e| Error::hdf5(path, "/", "create the file", e))?;
+    let file = hdf::create(path, ALIGNMENT)?;
     write_root(&file)?;
     Ok(file)
 }
@@ -48,7 +46,8 @@ pub fn write_string_scalar(parent: &Group, name: &str, value: &str) -> Result<()
     let failed = || failed(parent, name, "write it");
     let dataset = parent.new_dataset::<VarLenUnicode>().create(name).map_err(failed())?;
     dataset.write_scalar(&text(value)).map_err(failed())?;
-    write_encoding(&dataset, "string", "0.2.0")
+    write_encoding(&dataset, "string", "0.2.0")?;
+    hdf::flush(&dataset)
 }
 
 /// Writes a number as an entry of a mapping.
@@ -56,7 +55,8 @@ pub fn write_number_scalar<T: H5Type>(parent: &Group, name: &str, value: T) -> R
     let failed = || failed(parent, name, "write it");
     let dataset = parent.new_dataset::<T>().create(name).map_err(failed())?;
     dataset.write_scalar(&value).map_err(failed())?;
-    write_encoding(&dataset, "numeric-scalar", "0.2.0")
+    write_encoding(&dataset, "numeric-scalar", "0.2.0")?;
+    hdf::flush(&dataset)
 }
 
 /// Writes `obs` or `var`. Strings of which few are distinct become categories, as anndata does.
@@ -278,7 +278,8 @@ fn write_values<T: H5Type>(group: &Group, name: &str, values: &[T], encoding: &s
     if !values.is_empty() {
         dataset.write_raw(values).map_err(failed())?;
     }
-    write_encoding(&dataset, encoding, "0.2.0")
+    write_encoding(&dataset, encoding, "0.2.0")?;
+    hdf::flush(&dataset)
 }
 
 /// Gives an object the two attributes that every AnnData element carries.

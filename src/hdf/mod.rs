@@ -1,4 +1,4 @@
-//! Reading HDF5: libhdf5 gives the metadata, this module reads the bytes.
+//! Reading HDF5: libhdf5 gives the metadata, this module reads the bytes. Writing it: libhdf5, without losing an error.
 //!
 //! libhdf5 decompresses on one thread under a global lock. Here it only says where a dataset lies and
 //! how it is encoded; numbers and fixed-length strings come through positioned reads of the file and
@@ -14,6 +14,7 @@ mod lzf;
 mod numeric;
 mod storage;
 mod strings;
+mod write;
 
 pub use element::FromElement;
 pub(crate) use element::convert;
@@ -22,6 +23,7 @@ pub use numeric::NumericArray;
 pub(crate) use numeric::numeric_dtype;
 pub(crate) use storage::ByteArray;
 pub(crate) use strings::decode_text;
+pub use write::{close, create, flush};
 
 /// `value` as an index; saturates where the address space is smaller than the file.
 pub(crate) fn to_usize(value: u64) -> usize {

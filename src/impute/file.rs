@@ -12,6 +12,7 @@ use super::axes::hash_axis;
 use super::record::Record;
 use crate::error::{Error, Result};
 use crate::h5ad::{self, SparseGroup, SparseSpec};
+use crate::hdf;
 use crate::io::Dtype;
 use crate::matrix::{Axis, Major};
 use crate::parallel::tiles;
@@ -262,11 +263,13 @@ impl<'a> OutputFile<'a> {
 
     /// Completes `X`. Returns the file, still open, and the hashes of its content.
     pub(super) fn finish(self) -> Result<(File, Vec<(String, String)>)> {
-        let Self { path, file, counts, mut hashes, mut axes, .. } = self;
+        let Self { path, file, counts, mut hashes, mut axes, layer: _layer, latent: _latent, .. } = self;
         if let Some(counts) = counts {
             counts.finish(path, &mut hashes)?;
         }
         axes.extend(hashes.into_iter().flat_map(Hashes::finish));
+        // Layer and latent code are still open.
+        hdf::flush(&file)?;
         Ok((file, axes))
     }
 }
@@ -324,7 +327,8 @@ impl Counts {
         let rows = self.x.indptr.size();
         // What is written is what was announced.
         let ends = &self.ends[..self.ends.len().min(rows)];
-        self.x.indptr.write(ends).map_err(|e| Error::hdf5(path, INDPTR, "write", e))
+        self.x.indptr.write(ends).map_err(|e| Error::hdf5(path, INDPTR, "write", e))?;
+        hdf::flush(&self.x.group)
     }
 }
 

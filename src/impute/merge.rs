@@ -14,6 +14,7 @@ use crate::atomic::{check_free_space, parent, write_atomically};
 use crate::error::{Error, Result};
 use crate::h5ad;
 use crate::hdf::HdfFile;
+use crate::hdf::{self};
 use crate::matrix::{Axis, Major};
 use crate::parallel::tiles;
 
@@ -196,7 +197,7 @@ impl Shards {
                 part.copy_dense(&mut file, progress)?;
             }
             let (file, _) = file.finish()?;
-            file.close().map_err(|e| Error::hdf5(temporary, "/", "write", e))
+            hdf::close(file, temporary)
         })?;
         let bytes = out.metadata().map_err(|e| Error::io(out, "read back", e))?.len();
         let [n_cells, n_genes] = layout.shape;

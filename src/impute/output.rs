@@ -11,6 +11,7 @@ use super::record::Record;
 use super::{ImputeOptions, OutputDtype};
 use crate::atomic::{self, write_atomically};
 use crate::error::{Error, Result};
+use crate::hdf;
 use crate::io::Source;
 use crate::matrix::{Axis, Column, Major};
 use crate::minibatch::Builder;
@@ -99,7 +100,7 @@ pub fn impute(
         if let Some(shard) = shard {
             Manifest { contents, ..shard.clone() }.write(&file, temporary)?;
         }
-        file.close().map_err(|e| Error::hdf5(temporary, "/", "write", e))
+        hdf::close(file, temporary)
     })?;
     let bytes = path.metadata().map_err(|e| Error::io(path, "read back", e))?.len();
     Ok(ImputeReport {
@@ -305,7 +306,7 @@ impl<'a> Writer<'a> {
             OutputDtype::F16 => half::f16::MAX.to_f32(),
         };
         // Looks at every value, which vectorises.
-        if values.iter().fold(false, |bad, value| bad | !(value.abs() <= largest)) {
+        if values.iter().fold(false, |bad, value| bad | value.is_nan() | (value.abs() > largest)) {
             return Err(self.beyond(&cells, &genes, &values, largest));
         }
         let values = match dtype {

@@ -11,6 +11,7 @@ use super::{SimulateLayout, SimulateOptions};
 use crate::atomic::prepare;
 use crate::error::{Error, Result};
 use crate::h5ad;
+use crate::hdf;
 use crate::io::Dtype;
 use crate::matrix::{Axis, Column, RowBlock};
 use crate::parallel::{self, tiles};
@@ -160,5 +161,7 @@ fn write_truth(path: &Path, options: &SimulateOptions, population: &Population) 
             .and_then(|view| x.write_slice(view, (rows, ..)))
             .map_err(|e| Error::hdf5(path, "X", "write", e))
     })?;
-    file.close().map_err(|e| Error::hdf5(path, "/", "close the file", e))
+    hdf::flush(&x)?;
+    drop(x);
+    hdf::close(file, path)
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use super::halves;
 use crate::error::{Error, Result};
 use crate::h5ad::{self, SparseSpec};
+use crate::hdf;
 use crate::io::{Dtype, InPlace, RawArray, Tally};
 use crate::matrix::{Axis, Major};
 
@@ -135,7 +136,7 @@ pub(super) fn create(
         data: raw(&matrix.data, spec.nnz, data)?,
     };
     drop(matrix);
-    file.close().map_err(|e| failed("/", e))?;
+    hdf::close(file, path)?;
     Ok(place)
 }
 

@@ -7,6 +7,7 @@ use hdf5::types::{FixedAscii, TypeDescriptor};
 use hdf5::{Group, SimpleExtents};
 
 use crate::error::{Error, Result};
+use crate::hdf;
 
 /// The longest string that Cell Ranger writes.
 const MAX_BYTES: usize = 256;
@@ -59,7 +60,7 @@ where
             block.clear();
         }
     }
-    Ok(())
+    hdf::flush(&dataset)
 }
 
 /// The text in ASCII without NUL: other characters become XML's decimal references, as 10x writes them.

@@ -7,12 +7,15 @@ use hdf5::{Dataset, File, Group, H5Type, SimpleExtents};
 
 use super::text::write_texts;
 use crate::error::{Error, Result};
+use crate::hdf;
 use crate::matrix::RowBlock;
 
 /// Elements of a chunk in Cell Ranger 1 and 2, whatever the dataset.
 const CHUNK_V2: usize = 80_000;
 /// Elements of a chunk in files of later versions.
 const CHUNK_V3: usize = 65_536;
+/// Objects follow each other closely, as in Cell Ranger's files.
+const UNALIGNED: u64 = 1;
 /// Cell Ranger's deflate level.
 const LEVEL: u8 = 1;
 /// The group of a v3 file.
@@ -76,11 +79,7 @@ impl TenxWriter {
     /// # Errors
     /// When it cannot be created.
     pub fn create(path: &Path, layout: TenxLayout, description: &str) -> Result<Self> {
-        // Without a lock: some network file systems refuse them.
-        let file = hdf5::FileBuilder::new()
-            .with_fapl(|access| access.file_locking(false))
-            .create(path)
-            .map_err(|e| Error::hdf5(path, "/", "create the file", e))?;
+        let file = hdf::create(path, UNALIGNED)?;
         let failed = |e| Error::hdf5(path, "/", "write the attributes of", e);
         write_root(&file, &layout, description).map_err(failed)?;
         let group = file
@@ -167,7 +166,8 @@ impl TenxWriter {
             }
         }
         let nnz = data.written as u64;
-        file.close().map_err(|e| Error::hdf5(path, "/", "close the file", e))?;
+        drop((indices, data, group));
+        hdf::close(file, path)?;
         Ok(nnz)
     }
 }
@@ -226,6 +226,7 @@ impl<T: H5Type> Column<T> {
             .map_err(|e| Error::hdf5(path, self.dataset.name(), "write", e))?;
         self.written = end;
         self.pending.drain(..n);
-        Ok(())
+        // The last chunks are held back until then.
+        if all { hdf::flush(&self.dataset) } else { Ok(()) }
     }
 }

@@ -1,9 +1,9 @@
 """Opens imputed files the way a user would. Called by tests/interop.rs.
 
-    check.py INPUT.h5 GENES.h5ad CELLS.h5ad
+    check.py INPUT.h5 GENES.h5ad CELLS.h5ad MERGED.h5ad LATENT.h5ad SHARD.h5ad...
 
-INPUT is the 10x file that was imputed, with genes and with cells as features. Everything is compared with what
-scanpy itself reads from INPUT.
+INPUT is the 10x file that was imputed, with genes and with cells as features, in shards that were merged, and as
+latent code only. Everything is compared with what scanpy itself reads from INPUT.
 """
 
 import json
@@ -68,9 +68,23 @@ def check(path, source, features):
 
 def main():
     source = sc.read_10x_h5(sys.argv[1])
-    for path, features in zip(sys.argv[2:], ["genes", "cells"]):
+    for path, features in zip(sys.argv[2:5], ["genes", "cells", "genes"]):
         check(path, source, features)
         print(f"{features}: opened by anndata {anndata.__version__}, scanpy {sc.__version__}")
+    whole = sc.read_h5ad(sys.argv[2])
+    latent = sc.read_h5ad(sys.argv[5])
+    assert latent.shape == source.shape and latent.X is None and not latent.layers
+    assert (latent.obsm["X_late"] == whole.obsm["X_late"]).all()
+    shards = [sc.read_h5ad(path) for path in sys.argv[6:]]
+    assert sum(shard.n_obs for shard in shards) == source.n_obs
+    start = 0
+    for shard in shards:
+        cells = slice(start, start + shard.n_obs)
+        start = cells.stop
+        assert list(shard.obs_names) == list(source.obs_names[cells])
+        assert (dense(shard.X) == dense(whole.X)[cells]).all()
+        assert (shard.layers["late"] == whole.layers["late"][cells]).all()
+        assert json.loads(shard.uns["late_fast"]["shard"])["format_version"] == 1
 
 
 if __name__ == "__main__":
