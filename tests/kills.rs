@@ -60,7 +60,18 @@ const WORKS: [(&str, Work); 5] = [
     ),
     (
         "imputing",
-        &[&["impute", "--model", "cells.late", "--input", "in.h5", "--out", "out.h5ad", "--cache", "cache", "--force"]],
+        &[&[
+            "impute",
+            "--model",
+            "cells.late",
+            "--input",
+            "in.h5",
+            "--out",
+            "out.h5ad",
+            "--cache",
+            "cache",
+            "--force",
+        ]],
     ),
     (
         "shards and merging",

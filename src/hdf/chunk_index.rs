@@ -37,7 +37,8 @@ pub(super) struct Entry {
 
 /// All stored chunks; the error is the position of one that libhdf5 cannot give.
 pub(super) fn entries(file: &HdfFile, dataset: &hdf5::Dataset) -> Result<Vec<Entry>, usize> {
-    let count = dataset.num_chunks().unwrap_or(0);
+    // An index that cannot be read is not one without entries.
+    let count = dataset.num_chunks().ok_or(0_usize)?;
     if count > FEW
         && let Some(entries) = walk(file, dataset, count)
     {
