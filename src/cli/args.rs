@@ -108,7 +108,7 @@ pub(super) struct TrainArgs {
     /// Impute the matrix as well, into this file
     #[arg(long, value_name = "OUT.h5ad")]
     pub(super) impute: Option<PathBuf>,
-    /// Directory for the unpacked matrix [default: the one --out lies in]
+    /// Directory in which the unpacked matrix is kept for later runs [default: not kept; beside --out meanwhile]
     #[arg(long, value_name = "DIR")]
     pub(super) cache: Option<PathBuf>,
     /// Print the plan and stop
@@ -179,7 +179,7 @@ pub(super) struct ImputeArgs {
     /// The imputed h5ad
     #[arg(long, short, value_name = "OUT.h5ad")]
     pub(super) out: PathBuf,
-    /// Directory for the unpacked matrix [default: the one --out lies in]
+    /// Directory in which the unpacked matrix is kept for later runs [default: not kept; beside --out meanwhile]
     #[arg(long, value_name = "DIR")]
     pub(super) cache: Option<PathBuf>,
     #[command(flatten)]

@@ -44,9 +44,17 @@ pub(super) fn run(args: &ImputeArgs, common: &Common) -> anyhow::Result<()> {
         let allowed = common.memory.unwrap_or_else(memory::available);
         let cache = args.cache.clone().unwrap_or_else(|| parent(&args.out).to_owned());
         let wanted = [model.info.config.samples, Major::Cells];
-        let storing = Storing { dir: &cache, wanted: &wanted, memory: allowed };
+        let storing = Storing { dir: &cache, wanted: &wanted, memory: allowed, cache: None };
         let (path, dtype) = (&args.input.path, args.input.store_dtype);
-        let input = Input::open(path, &args.input.matrix, dtype, Some(&storing), allowed, &reporter)?;
+        let input = Input::open(
+            path,
+            &args.input.matrix,
+            dtype,
+            Some(&storing),
+            args.cache.is_some(),
+            allowed,
+            &reporter,
+        )?;
         input.check_scale(model.info.config.transform, &reporter);
         let n_names = input.source.cells().len() + input.source.genes().len();
         let summary = input.summary_by(model.info.config.samples);

@@ -8,6 +8,7 @@ use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressState, Prog
 use serde::Serialize;
 
 use super::args::Common;
+use crate::store::Listener;
 use crate::train::{EpochRecord, Observer};
 
 /// Without a terminal, running work is mentioned this often.
@@ -76,6 +77,12 @@ impl Reporter {
             unit: unit.into(),
             said: Cell::new(Instant::now()),
         }
+    }
+}
+
+impl Listener for Reporter {
+    fn say(&self, line: &str) {
+        self.say(line);
     }
 }
 

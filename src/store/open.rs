@@ -78,6 +78,16 @@ impl Store {
         &self.path
     }
 
+    /// The file got another name.
+    pub(super) fn rename(&mut self, path: PathBuf) {
+        self.path = path;
+    }
+
+    /// The bytes of offsets, indices and values.
+    pub(super) fn arrays(&self) -> (&[u8], &[u8], &[u8]) {
+        (self.array(self.indptr), self.array(self.indices), self.array(self.data))
+    }
+
     /// Which axis a row stands for.
     pub fn major(&self) -> Major {
         self.major
