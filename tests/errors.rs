@@ -374,8 +374,10 @@ fn an_output_that_does_not_fit_the_disk() {
     };
     let place = with_rows(&counts(1000, 100, 2), 100);
     place.succeed(TRAIN);
+    let cache = tempfile::tempdir().unwrap();
     let impute = |out: &str, dtype: &str| {
-        ["impute", "--model", "in.late", "--input", "in.h5", "--cache", ".", "--out", out, "--dtype", dtype]
+        let cache = cache.path().to_str().unwrap();
+        ["impute", "--model", "in.late", "--input", "in.h5", "--cache", cache, "--out", out, "--dtype", dtype]
             .map(str::to_owned)
     };
     let out = disk.path.join("out.h5ad");
@@ -391,8 +393,9 @@ fn an_output_that_does_not_fit_the_disk() {
     let model = disk.path.join("run.late");
     std::fs::write(disk.path.join("more"), vec![0; 200 << 10]).unwrap();
     let model = model.to_str().unwrap();
+    let cache = cache.path().to_str().unwrap();
     let arguments =
-        ["train", "--h5", "in.h5", "--hidden", "400", "--epochs", "1", "--cache", ".", "--out", model];
+        ["train", "--h5", "in.h5", "--hidden", "400", "--epochs", "1", "--cache", cache, "--out", model];
     place.fail(&arguments, &[model, "are free there", "--checkpoint-interval never"]);
 }
 

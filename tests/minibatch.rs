@@ -22,7 +22,7 @@ const HOLDOUT: Holdout = Holdout { share: 0.1, seed: 7 };
 fn prepared(dir: &Path, rows: &Rows) -> Prepared {
     write_tenx(&dir.join("in.h5"), rows, GENES);
     let source = open(&dir.join("in.h5"), &ReadOptions::default()).unwrap();
-    let storing = Storing { dir, wanted: &[Major::Cells, Major::Genes], memory: 1 << 30 };
+    let storing = Storing { dir, wanted: &[Major::Cells, Major::Genes], memory: 1 << 30, cache: None };
     let native = unpack(source.as_ref(), StoreDtype::F32, &storing, &|_, _| ()).unwrap();
     prepare(source.as_ref(), native, &storing, &|_, _| ()).unwrap()
 }

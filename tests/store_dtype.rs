@@ -62,7 +62,7 @@ fn workplace(rows: &Rows, compressed: bool) -> Workplace {
 fn prepared(place: &Workplace, dtype: StoreDtype) -> Prepared {
     let source = open(&place.path("in.h5ad"), &ReadOptions::default()).unwrap();
     let dir = place.path("");
-    let storing = Storing { dir: &dir, wanted: &[Major::Cells, Major::Genes], memory: 1 << 30 };
+    let storing = Storing { dir: &dir, wanted: &[Major::Cells, Major::Genes], memory: 1 << 30, cache: None };
     let native = unpack(source.as_ref(), dtype, &storing, &|_, _| ()).unwrap();
     prepare(source.as_ref(), native, &storing, &|_, _| ()).unwrap()
 }

@@ -23,7 +23,7 @@ impl Counts {
     }
 
     pub fn store(&self, dir: &Path) -> Prepared {
-        let storing = Storing { dir, wanted: &[Major::Cells, Major::Genes], memory: 1 << 30 };
+        let storing = Storing { dir, wanted: &[Major::Cells, Major::Genes], memory: 1 << 30, cache: None };
         let native = unpack(self, StoreDtype::F32, &storing, &|_, _| ()).unwrap();
         prepare(self, native, &storing, &|_, _| ()).unwrap()
     }

@@ -131,7 +131,7 @@ pub(super) struct TrainArgs {
     /// Impute the matrix as well, into this file
     #[arg(long, value_name = "OUT.h5ad")]
     pub(super) impute: Option<PathBuf>,
-    /// Directory for the unpacked matrix [default: the one --out lies in]
+    /// Directory in which the unpacked matrix is kept for later runs [default: not kept; beside --out meanwhile]
     #[arg(long, value_name = "DIR")]
     pub(super) cache: Option<PathBuf>,
     /// Print the plan and stop
@@ -211,7 +211,7 @@ pub(super) struct ImputeArgs {
     /// The imputed h5ad
     #[arg(long, short, value_name = "OUT.h5ad")]
     pub(super) out: PathBuf,
-    /// Directory for the unpacked matrix [default: the one --out lies in]
+    /// Directory in which the unpacked matrix is kept for later runs [default: not kept; beside --out meanwhile]
     #[arg(long, value_name = "DIR")]
     pub(super) cache: Option<PathBuf>,
     /// Impute shard i of n into OUT.shard-000i-of-000n.h5ad, for `merge`; `slurm`: the task of a job array. A shard that is done

@@ -55,9 +55,17 @@ pub(super) fn run(args: &ImputeArgs, common: &Common) -> anyhow::Result<()> {
         if !options.latent_only {
             wanted.push(Major::Cells);
         }
-        let storing = Storing { dir: &cache, wanted: &wanted, memory: allowed };
+        let storing = Storing { dir: &cache, wanted: &wanted, memory: allowed, cache: None };
         let (path, dtype) = (&args.input.path, args.input.store_dtype);
-        let input = Input::open(path, &args.input.matrix, dtype, Some(&storing), allowed, &reporter)?;
+        let input = Input::open(
+            path,
+            &args.input.matrix,
+            dtype,
+            Some(&storing),
+            args.cache.is_some(),
+            allowed,
+            &reporter,
+        )?;
         input.check_scale(model.info.config.transform, &reporter);
         let genes = match &args.output.genes {
             Some(path) => Some(read_gene_list(path, input.source.genes())?),

@@ -10,26 +10,29 @@ use crate::error::{Error, Result};
 use crate::io::{self, ReadOptions, Source};
 use crate::matrix::{Axis, Major};
 use crate::minibatch::Transform;
-use crate::store::{self, Prepared, Store, StoreDtype, Storing, Summary};
+use crate::store::{self, Cache, Prepared, Store, StoreDtype, Storing, Summary};
 
 /// An opened matrix of which every entry was checked.
-pub(super) struct Input {
+pub(super) struct Input<'a> {
     pub(super) source: Box<dyn Source>,
     pub(super) summary: Summary,
     /// Unpacked, if it was to be stored.
     native: Option<Store>,
+    cache: Option<Cache<'a>>,
 }
 
-impl Input {
+impl<'a> Input<'a> {
     /// Opens and checks the matrix, whose real values are to be stored as `dtype`, within `allowed` bytes of memory,
-    /// and says in one line what it is. With `storing`, it is unpacked in the same pass.
+    /// and says in one line what it is. With `storing`, it is unpacked in the same pass, to be kept
+    /// for later runs if `keep` says so.
     pub(super) fn open(
         path: &Path,
         args: &MatrixArgs,
         dtype: StoreDtype,
         storing: Option<&Storing<'_>>,
+        keep: bool,
         allowed: u64,
-        reporter: &Reporter,
+        reporter: &'a Reporter,
     ) -> Result<Self> {
         let options =
             ReadOptions { genome: args.genome.clone(), layer: args.layer.clone(), use_raw: args.use_raw };
@@ -52,11 +55,20 @@ impl Input {
         let needed =
             budget::fixed_bytes(cells.len() + genes.len()) + budget::block_bytes(source.declared_nnz());
         budget::check(needed, allowed, || "allow more with --memory".into())?;
+        let cache = match storing {
+            Some(_) if keep => {
+                let bytes = path.metadata().map_err(|e| Error::io(path, "examine", e))?.len();
+                let step = reporter.step("hashing", bytes, "bytes");
+                Some(Cache::of(path, &options, dtype, &|n| step.advance(n), reporter)?)
+            }
+            _ => None,
+        };
         let steps = Steps::new(reporter, source.declared_nnz());
         let (summary, native) = match storing {
             Some(storing) => {
+                let storing = Storing { cache: cache.as_ref(), ..*storing };
                 let store =
-                    store::unpack(source.as_ref(), dtype, storing, &|name, n| steps.advance(name, n))?;
+                    store::unpack(source.as_ref(), dtype, &storing, &|name, n| steps.advance(name, n))?;
                 (store.summary().clone(), Some(store))
             }
             None => (store::scan(source.as_ref(), dtype, &|n| steps.advance("checking", n))?, None),
@@ -81,7 +93,7 @@ impl Input {
                 if summary.integer { "counts are stored as integers" } else { "the file is mapped as it is" };
             reporter.say(&format!("note: --store-dtype f16 changes nothing: {reason}"));
         }
-        Ok(Self { source, summary, native })
+        Ok(Self { source, summary, native, cache })
     }
 
     /// What is known of the entries, seen with `major` as rows.
@@ -107,8 +119,9 @@ impl Input {
     ) -> Result<(Box<dyn Source>, Prepared)> {
         let Some(native) = self.native else { unreachable!("the input was opened to be stored") };
         let steps = Steps::new(reporter, self.summary.tally.nnz);
+        let storing = Storing { cache: self.cache.as_ref(), ..*storing };
         let prepared =
-            store::prepare(self.source.as_ref(), native, storing, &|name, n| steps.advance(name, n))?;
+            store::prepare(self.source.as_ref(), native, &storing, &|name, n| steps.advance(name, n))?;
         Ok((self.source, prepared))
     }
 }

@@ -31,14 +31,15 @@ pub(super) fn run(args: &InspectArgs, common: &Common) -> anyhow::Result<()> {
     let reporter = Reporter::new(common);
     parallel::with_threads(common.threads, || {
         let budget = common.memory.unwrap_or_else(memory::available);
-        let input = Input::open(&args.path, &args.matrix, StoreDtype::default(), None, budget, &reporter)?;
+        let input =
+            Input::open(&args.path, &args.matrix, StoreDtype::default(), None, false, budget, &reporter)?;
         let inspection = Inspection::new(&input);
         reporter.result("inspected", &inspection, &inspection.text())
     })?
 }
 
 impl Inspection {
-    fn new(input: &Input) -> Self {
+    fn new(input: &Input<'_>) -> Self {
         let by_cell = input.summary_by(Major::Cells);
         let (n_cells, n_genes) = (by_cell.row_nnz.len(), by_cell.col_nnz.len());
         let empty = |nnz: &[u64]| nnz.iter().filter(|&&n| n == 0).count();

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::args::Common;
 use super::memory::{Resident, Watch};
+use crate::store::Listener;
 use crate::train::{EpochRecord, Observer};
 
 /// Without a terminal, running work is mentioned this often.
@@ -79,6 +80,12 @@ impl Reporter {
             unit: unit.into(),
             said: Cell::new(Instant::now()),
         }
+    }
+}
+
+impl Listener for Reporter {
+    fn say(&self, line: &str) {
+        self.say(line);
     }
 }
 

@@ -74,10 +74,11 @@ fn train_and_impute(
     let mut wanted = vec![config.samples];
     wanted.extend(args.impute.as_ref().map(|_| Major::Cells));
     let cache = args.cache.clone().unwrap_or_else(|| parent(out).to_owned());
-    let storing = Storing { dir: &cache, wanted: &wanted, memory: budget };
+    let storing = Storing { dir: &cache, wanted: &wanted, memory: budget, cache: None };
     let to_store = (!args.dry_run).then_some(&storing);
     let (path, dtype) = (&args.input.path, args.input.store_dtype);
-    let input = Input::open(path, &args.input.matrix, dtype, to_store, budget, reporter)?;
+    let input =
+        Input::open(path, &args.input.matrix, dtype, to_store, args.cache.is_some(), budget, reporter)?;
     input.check_scale(config.transform, reporter);
     let summary = input.summary_by(config.samples);
     let split = Split::new(&summary, config)?;
@@ -261,7 +262,7 @@ fn check_imputing(
     common: &Common,
     config: &TrainConfig,
     plan: &Plan,
-    input: &Input,
+    input: &Input<'_>,
     isa: Isa,
     budget: u64,
 ) -> Result<()> {
@@ -365,7 +366,7 @@ fn sample_nouns(config: &TrainConfig) -> &'static str {
     }
 }
 
-fn describe_plan(plan: &Plan, config: &TrainConfig, input: &Input, isa: Isa, budget: u64) -> String {
+fn describe_plan(plan: &Plan, config: &TrainConfig, input: &Input<'_>, isa: Isa, budget: u64) -> String {
     let (n_cells, n_genes) = (input.source.cells().len(), input.source.genes().len());
     let nnz = input.summary.tally.nnz;
     let density = 100.0 * nnz as f64 / (n_cells as f64 * n_genes as f64);

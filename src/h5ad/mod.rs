@@ -10,5 +10,5 @@ pub(crate) use columns::read_column;
 pub use read::read_axis;
 pub use write::{
     SparseGroup, SparseSpec, create_array, create_dict, create_file, create_sparse, write_axis,
-    write_number_scalar, write_root, write_string_scalar,
+    write_number_scalar, write_numbers, write_root, write_string_scalar,
 };

@@ -59,6 +59,11 @@ pub fn write_number_scalar<T: H5Type>(parent: &Group, name: &str, value: T) -> R
     hdf::flush(&dataset)
 }
 
+/// Writes an array of numbers as an entry of a mapping.
+pub fn write_numbers<T: H5Type>(parent: &Group, name: &str, values: &[T]) -> Result<()> {
+    write_array(parent, name, values)
+}
+
 /// Writes `obs` or `var`. Strings of which few are distinct become categories, as anndata does.
 pub fn write_axis(parent: &Group, name: &str, axis: &Axis) -> Result<()> {
     let group = parent.create_group(name).map_err(failed(parent, name, "create the group"))?;

@@ -78,7 +78,7 @@ fn note_repeats(cells: &Axis, genes: &Axis, notes: &mut Vec<String>) {
 }
 
 /// What one pass over the entries met.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Tally {
     /// Entries streamed.
     pub nnz: u64,

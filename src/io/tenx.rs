@@ -35,6 +35,7 @@ pub(super) struct TenX {
 /// One group of the file.
 struct Part {
     matrix: Compressed,
+    /// Names of the group's rows; empty when they are the cells of the result.
     barcodes: Vec<String>,
     /// All features of the group, before filtering.
     features: Vec<String>,
@@ -45,8 +46,9 @@ struct Part {
 }
 
 impl Part {
-    fn names(&self) -> Names<'_> {
-        Names { major: Major::Cells, rows: &self.barcodes, columns: &self.features, remedy: NEGATIVE_REMEDY }
+    fn names<'a>(&'a self, cells: &'a Axis) -> Names<'a> {
+        let rows = if self.rows.is_none() { &cells.names } else { &self.barcodes };
+        Names { major: Major::Cells, rows, columns: &self.features, remedy: NEGATIVE_REMEDY }
     }
 
     fn row_of(&self, cell: usize) -> Option<usize> {
@@ -62,9 +64,9 @@ impl TenX {
         let names = strings(file, "matrix/features/name", &mut notes)?;
         let mut all_genes = Axis::from_names(names);
         read_feature_columns(file, &mut all_genes, &mut notes)?;
-        let part = open_part(file, "matrix", barcodes.clone(), all_genes.names.clone())?;
+        let mut part = open_part(file, "matrix", barcodes, all_genes.names.clone())?;
         let (keep, details) = choose_features(file, &all_genes, options, &mut notes)?;
-        let mut cells = Axis::from_names(barcodes);
+        let mut cells = Axis::from_names(std::mem::take(&mut part.barcodes));
         read_cell_columns(file, &mut cells, &mut notes)?;
         let genes = if keep.len() == all_genes.len() { all_genes } else { all_genes.select(&keep) };
         let map = (keep.len() < part.features.len()).then(|| position_map(&keep, part.features.len()));
@@ -145,7 +147,7 @@ impl TenX {
             let mut read = Vec::new();
             for run in runs(&present) {
                 let (block, counted) =
-                    part.matrix.read_rows(run.clone(), part.map.as_deref(), &part.names())?;
+                    part.matrix.read_rows(run.clone(), part.map.as_deref(), &part.names(&self.cells))?;
                 tally.add(&counted);
                 for row in run.clone() {
                     pieces.insert(row, (read.len(), row - run.start));
@@ -212,7 +214,7 @@ impl Source for TenX {
         let blocks = plan_blocks(self.cells.len(), row_len);
         match &self.parts[..] {
             [part] if part.rows.is_none() => {
-                let read = |rows| part.matrix.read_rows(rows, part.map.as_deref(), &part.names());
+                let read = |rows| part.matrix.read_rows(rows, part.map.as_deref(), &part.names(&self.cells));
                 stream(&blocks, read, consume)
             }
             _ => stream(&blocks, |cells| self.read_merged(cells), consume),
@@ -429,7 +431,7 @@ fn no_such_genome(file: &HdfFile, wanted: &str, found: &str) -> Error {
 /// The union of the groups' barcodes, in group order, and each group's row for every cell.
 fn merge_barcodes(file: &HdfFile, groups: &[String], parts: &mut [Part]) -> Result<Vec<String>> {
     if let [part] = parts {
-        return Ok(part.barcodes.clone());
+        return Ok(std::mem::take(&mut part.barcodes));
     }
     let mut position_of: HashMap<String, usize> = HashMap::new();
     let mut merged = Vec::new();

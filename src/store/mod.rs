@@ -2,6 +2,7 @@
 //!
 //! See `README.md` beside this file for the layout and the promise.
 
+mod cache;
 mod halves;
 mod mmap;
 mod open;
@@ -11,6 +12,7 @@ mod transpose;
 mod unpack;
 mod write;
 
+pub use cache::{Cache, Listener};
 pub(crate) use mmap::{Map, map_unnamed};
 pub use open::{RowEntries, Store};
 pub use prepare::{Prepared, Storing, prepare};

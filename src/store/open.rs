@@ -78,6 +78,16 @@ impl Store {
         &self.path
     }
 
+    /// The file got another name.
+    pub(super) fn rename(&mut self, path: PathBuf) {
+        self.path = path;
+    }
+
+    /// The bytes of offsets, indices and values.
+    pub(super) fn arrays(&self) -> (&[u8], &[u8], &[u8]) {
+        (self.array(self.indptr), self.array(self.indices), self.array(self.data))
+    }
+
     /// Which axis a row stands for.
     pub fn major(&self) -> Major {
         self.major
@@ -148,9 +158,9 @@ impl Store {
         self.indices.dtype.size() + self.data.dtype.size()
     }
 
-    /// Which entries of the row at `span` lie in `columns`, counted from its first.
-    pub(super) fn columns_of(&self, span: Range<usize>, columns: &Range<usize>) -> Range<usize> {
-        within(self.elements(self.indices, span), self.indices.dtype, columns)
+    /// Appends how many entries of the row at `span` stand before each column in `limits`, which increase.
+    pub(super) fn find_columns(&self, span: Range<usize>, limits: &[usize], out: &mut Vec<u32>) {
+        find_limits(self.elements(self.indices, span), self.indices.dtype, limits, out);
     }
 
     /// Appends the indices of `span`.
@@ -265,13 +275,17 @@ pub(super) fn integer_at(bytes: &[u8], dtype: Dtype, k: usize) -> u64 {
     with_elements!(bytes, dtype, elements, read => read(elements[k]).to_index())
 }
 
-/// Where the elements of a sorted little-endian integer array lie that are in `columns`.
-fn within(bytes: &[u8], dtype: Dtype, columns: &Range<usize>) -> Range<usize> {
+/// Appends how many elements of a sorted little-endian integer array are below each of `limits`, which increase.
+/// Looks at all of them one after the other: that memory can keep up with, unlike with jumps.
+fn find_limits(bytes: &[u8], dtype: Dtype, limits: &[usize], out: &mut Vec<u32>) {
     with_elements!(bytes, dtype, elements, read => {
-        let before = |limit: usize| elements.partition_point(|raw| read(*raw).to_index() < limit as u64);
-        let start = before(columns.start);
-        start..before(columns.end).max(start)
-    })
+        let mut begin = 0;
+        for &limit in limits {
+            let rest = &elements[begin..];
+            begin += rest.iter().take_while(|raw| read(**raw).to_index() < limit as u64).count();
+            out.push(u32::try_from(begin).unwrap_or(u32::MAX));
+        }
+    });
 }
 
 /// Element `k` of a little-endian array.

@@ -4,30 +4,34 @@ use std::path::Path;
 
 use tempfile::NamedTempFile;
 
+use super::cache::Cache;
 use super::open::Store;
 use super::transpose::{Room, transpose};
-use super::write::Layout;
+use super::write::{Layout, Summary};
 use crate::atomic::{check_free_space, create_temporary};
 use crate::budget::MOST_BLOCK_BYTES;
 use crate::error::{Error, Result};
-use crate::io::Source;
+use crate::io::{InPlace, Source};
 use crate::matrix::Major;
 
 /// Names of temporary stores begin with this.
 const TEMPORARY_PREFIX: &str = ".late-fast-store-";
 /// Bytes of the store that a transposition goes through at a time, at most.
 const MOST_BLOCK_PAGES: u64 = 1 << 30;
+const REMEDY: &str = "free space, or choose another directory with --cache";
 
 /// Where stores are made, and which.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Storing<'a> {
-    /// The directory for stores that are written: to files whose names are removed as soon as they are mapped, so
-    /// that the system frees them when the run ends, however it ends.
+    /// The directory for stores that are written.
     pub dir: &'a Path,
     /// The axes of which rows are needed.
     pub wanted: &'a [Major],
     /// Bytes of memory that the run may use; the larger, the longer the pieces a transpose is written in.
     pub memory: u64,
+    /// How stores are kept for later runs. Without it, their files lose their names as soon as they are mapped, so
+    /// that the system frees them when the run ends, however it ends.
+    pub cache: Option<&'a Cache<'a>>,
 }
 
 impl Storing<'_> {
@@ -37,6 +41,27 @@ impl Storing<'_> {
         Room {
             tiles: MOST_BLOCK_BYTES / 2,
             block: (self.memory / 8).clamp(MOST_BLOCK_BYTES / 4, MOST_BLOCK_PAGES),
+        }
+    }
+
+    /// A kept store of the source with rows of `major`.
+    pub(super) fn find(&self, source: &dyn Source, major: Major) -> Option<Store> {
+        self.cache.and_then(|cache| cache.find(self.dir, source, major))
+    }
+
+    /// Maps the store that was written to `file`, and keeps it if it is to be kept.
+    pub(super) fn finish(
+        &self,
+        file: NamedTempFile,
+        place: &InPlace,
+        major: Major,
+        n_cols: usize,
+        summary: Summary,
+    ) -> Result<Store> {
+        let store = Store::map(place, major, n_cols, summary)?;
+        match self.cache {
+            Some(cache) => cache.publish(store, file, self.dir),
+            None => Ok(store),
         }
     }
 
@@ -54,8 +79,14 @@ impl Storing<'_> {
                 Some(_) => format!("the matrix, unpacked and transposed ({} entries),", layout.nnz),
                 None => format!("the unpacked matrix ({} entries)", layout.nnz),
             },
-            "free space, or choose another directory with --cache",
+            REMEDY,
         )
+    }
+
+    fn check_transposed(&self, native: &Store) -> Result<()> {
+        let summary = native.summary();
+        let what = || format!("the transposed matrix ({} entries)", summary.tally.nnz);
+        check_free_space(self.dir, summary.transposed().store_bytes(), what, REMEDY)
     }
 }
 
@@ -86,14 +117,18 @@ pub fn prepare(
     storing: &Storing<'_>,
     progress: Progress<'_>,
 ) -> Result<Prepared> {
-    let transposed = if storing.wanted.contains(&native.major().other()) {
+    let major = native.major().other();
+    let transposed = if !storing.wanted.contains(&major) {
+        None
+    } else if let Some(kept) = storing.find(source, major) {
+        Some(kept)
+    } else {
+        storing.check_transposed(&native)?;
         let file = temporary(storing.dir)?;
         let (cells, genes) = (source.cells(), source.genes());
         let progress = |n| progress("transposing", n);
         let place = transpose(&native, cells, genes, file.path(), storing.room(), &progress)?;
-        Some(Store::map(&place, native.major().other(), native.n_rows(), native.summary().transposed())?)
-    } else {
-        None
+        Some(storing.finish(file, &place, major, native.n_rows(), native.summary().transposed())?)
     };
     Ok(Prepared { native, transposed })
 }

@@ -52,6 +52,9 @@ pub fn unpack(
     progress: Progress<'_>,
 ) -> Result<Store> {
     let n_columns = source.axis(source.major().other()).len();
+    if let Some(kept) = storing.find(source, source.major()) {
+        return Ok(kept);
+    }
     let mut layout = guess(source, real_dtype);
     let mut names = NAMES.iter();
     let mut is_known = false;
@@ -65,6 +68,7 @@ pub fn unpack(
         };
         let name = if writer.is_none() { "checking" } else { names.next().unwrap_or(&NAMES[1]) };
         let mut pass = Pass::new(source, real_dtype, writer);
+        pass.is_guess = !is_known;
         if !pass.run(&|n| progress(name, n))? {
             layout = pass.wider;
             continue;
@@ -76,9 +80,10 @@ pub fn unpack(
         let exact = summary.layout();
         match pass.writer {
             Some(writer) if layout == Some(exact) && writer.is_complete() => {
-                return Store::map(&writer.place, source.major(), n_columns, summary);
+                let Writer { temporary, place, .. } = writer;
+                return storing.finish(temporary, &place, source.major(), n_columns, summary);
             }
-            Some(_) if is_known => return Err(Error::changed(source.path(), "entries")),
+            _ if is_known => return Err(Error::changed(source.path(), "entries")),
             _ => (layout, is_known) = (Some(exact), true),
         }
     }
@@ -107,8 +112,9 @@ struct Pass<'a> {
     real_dtype: StoreDtype,
     summary: Summary,
     half_fit: HalfFit,
-    /// Given up when entries were left out: the arrays would be too long.
+    /// Given up when entries were left out and the layout is a guess: the arrays would be too long.
     writer: Option<Writer>,
+    is_guess: bool,
     /// A layout that holds what did not fit the writer's.
     wider: Option<Layout>,
 }
@@ -120,13 +126,21 @@ impl<'a> Pass<'a> {
         if source.major() == Major::Genes {
             summary.cell_sums = vec![0.0; source.cells().len()];
         }
-        Self { source, real_dtype, summary, half_fit: HalfFit::default(), writer, wider: None }
+        Self {
+            source,
+            real_dtype,
+            summary,
+            half_fit: HalfFit::default(),
+            writer,
+            is_guess: true,
+            wider: None,
+        }
     }
 
     /// Reads everything, unless the writer turns out too narrow: then it returns false.
     fn run(&mut self, progress: &dyn Fn(u64)) -> Result<bool> {
         let result = self.source.for_each_block(&mut |block, tally| {
-            if tally.explicit_zeros + tally.merged_duplicates > 0 {
+            if tally.explicit_zeros + tally.merged_duplicates > 0 && self.is_guess {
                 self.writer = None;
             }
             match &block {
@@ -219,7 +233,7 @@ struct Writer {
     rows: u64,
     entries: u64,
     /// Holds the name until the store is mapped.
-    _temporary: NamedTempFile,
+    temporary: NamedTempFile,
 }
 
 impl Writer {
@@ -227,7 +241,7 @@ impl Writer {
         let path = temporary.path();
         let place = create(path, source.major(), source.cells(), source.genes(), layout)?;
         let file = open_for_filling(path)?;
-        let writer = Self { layout: *layout, place, file, rows: 0, entries: 0, _temporary: temporary };
+        let writer = Self { layout: *layout, place, file, rows: 0, entries: 0, temporary };
         writer.write_at(&0_i64.to_le_bytes(), writer.place.indptr, 0)?;
         Ok(writer)
     }

@@ -213,3 +213,31 @@ pub(super) fn encode_values<V: Value>(values: &[V], dtype: Dtype, bytes: &mut Ve
         _ => encode(values, bytes, |value| (value.to_f64() as f32).to_le_bytes()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_atlas_has_more_bytes_than_32_bits_count() {
+        let layout = Layout::new((1_306_127, 27_998), 2_624_828_308, Dtype::U16);
+        assert_eq!(layout.bytes(), 2_624_828_308 * 4 + 1_306_128 * 8);
+        let transposed = Layout::new((27_998, 1_306_127), 2_624_828_308, Dtype::U16);
+        assert_eq!(transposed.bytes(), 2_624_828_308 * 6 + 27_999 * 8);
+        assert_eq!(Layout::new((1, 1), u64::MAX, Dtype::F32).bytes(), u64::MAX, "saturates");
+    }
+
+    #[test]
+    fn values_are_narrowed_without_loss() {
+        let mut bytes = Vec::new();
+        for (dtype, max) in [(Dtype::U8, 255_u32), (Dtype::U16, 65_535), (Dtype::U32, u32::MAX)] {
+            for value in [1, 2, max - 1, max] {
+                bytes.clear();
+                encode_values(&[value], dtype, &mut bytes);
+                encode_values(&[f64::from(value)], dtype, &mut bytes);
+                let expected = &value.to_le_bytes()[..dtype.size()];
+                assert_eq!(bytes, [expected, expected].concat(), "{dtype} {value}");
+            }
+        }
+    }
+}
