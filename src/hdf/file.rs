@@ -125,6 +125,8 @@ impl HdfFile {
             kind = match group.loc_type_by_name(part) {
                 Ok(LocationType::Group) => Some(Kind::Group),
                 Ok(LocationType::Dataset) => Some(Kind::Dataset),
+                // What a hard link leads to is there: this is an error of reading, not an absent object.
+                Err(source) if link == Some(LinkType::Hard) => return Err(failed(source)),
                 _ => return Ok(None),
             };
             if kind == Some(Kind::Group) {

@@ -23,7 +23,7 @@ pub use numeric::NumericArray;
 pub(crate) use numeric::numeric_dtype;
 pub(crate) use storage::ByteArray;
 pub(crate) use strings::decode_text;
-pub use write::{close, create, flush};
+pub use write::{close, create, extend, flush};
 
 /// `value` as an index; saturates where the address space is smaller than the file.
 pub(crate) fn to_usize(value: u64) -> usize {

@@ -23,6 +23,17 @@ pub fn create(path: &Path, alignment: u64) -> Result<hdf5::File> {
         .map_err(|e| Error::hdf5(path, "/", "create the file", e))
 }
 
+/// Opens a file that is there, to add to it.
+///
+/// # Errors
+/// When it cannot be opened.
+pub fn extend(path: &Path) -> Result<hdf5::File> {
+    hdf5::FileBuilder::new()
+        .with_access_plist(|access| access.file_locking(false).sieve_buf_size(0))
+        .open_rw(path)
+        .map_err(|e| Error::hdf5(path, "/", "open the file for writing", e))
+}
+
 /// Writes what was held back of the open objects of the file that `object` is in. To be called before a chunked dataset is
 /// dropped.
 ///

@@ -174,7 +174,9 @@ impl<'a> Reading<'a> {
     fn behind(&mut self, number: usize, store: &Store) {
         while !self.there.is_empty() && self.windows[self.there.start].batches.end <= number + 1 {
             if self.windows.len() > 1 {
-                self.windows[self.there.start].rows.iter().for_each(|rows| store.release(places(rows)));
+                // All of the matrix: the system maps pages around those that are read, and so some of windows that
+                // were released before. What is still needed comes back at once.
+                store.release(0..store.n_rows());
             }
             self.there.start += 1;
         }

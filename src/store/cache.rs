@@ -13,7 +13,7 @@ use super::open::Store;
 use super::write::{StoreDtype, Summary};
 use crate::error::{Error, Result};
 use crate::h5ad;
-use crate::hdf::{HdfFile, NumericArray};
+use crate::hdf::{self, HdfFile, NumericArray};
 use crate::io::{InPlace, ReadOptions, Source, Tally};
 use crate::matrix::Major;
 
@@ -180,19 +180,15 @@ impl<'a> Cache<'a> {
 }
 
 fn write_record(path: &Path, record: &Record, summary: &Summary) -> Result<()> {
-    let failed = |e| Error::hdf5(path, RECORD, "write the record", e);
     let text = serde_json::to_string(record)
         .map_err(|e| Error::io(path, "write the record", std::io::Error::other(e)))?;
-    let file = hdf5::FileBuilder::new()
-        .with_access_plist(|plist| plist.file_locking(false))
-        .open_rw(path)
-        .map_err(failed)?;
+    let file = hdf::extend(path)?;
     let group = h5ad::create_dict(&h5ad::create_dict(&file, "uns")?, "late_fast_store")?;
     h5ad::write_string_scalar(&group, "record", &text)?;
     h5ad::write_numbers(&group, "col_nnz", &summary.col_nnz)?;
     h5ad::write_numbers(&group, "cell_sums", &summary.cell_sums)?;
     drop(group);
-    file.close().map_err(failed)
+    hdf::close(file, path)
 }
 
 fn stamp(path: &Path) -> Result<Stamp> {
