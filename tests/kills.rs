@@ -5,7 +5,6 @@
 
 mod common;
 
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use common::binary::Workplace;
@@ -96,16 +95,6 @@ fn inputs(place: &Workplace) {
     std::fs::create_dir(place.path("cache")).unwrap();
 }
 
-fn start(place: &Workplace, arguments: &[&str]) -> Child {
-    Command::new(env!("CARGO_BIN_EXE_late-fast"))
-        .args(arguments)
-        .current_dir(place.path(""))
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap()
-}
-
 /// Numbers from 0 to 1 that differ from run to run: every run of the test looks at other moments.
 struct Moments(u64);
 
@@ -157,7 +146,7 @@ fn killed_work_that_is_repeated_ends_with_the_same_bits_and_leaves_nothing_behin
             let mut deadly: Vec<Duration> = (0..3).map(|_| typical.mul_f64(moments.next())).collect();
             for command in work {
                 loop {
-                    let mut child = start(&place, command);
+                    let mut child = place.start(command);
                     let Some(delay) = deadly.pop() else {
                         assert!(
                             child.wait().unwrap().success(),

@@ -3,7 +3,7 @@
 
 mod common;
 
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::time::Duration;
 
 use common::binary::{Run, Workplace};
@@ -32,16 +32,6 @@ fn workplace() -> Workplace {
     place
 }
 
-fn start(place: &Workplace, arguments: &[&str]) -> Child {
-    Command::new(env!("CARGO_BIN_EXE_late-fast"))
-        .args(arguments)
-        .current_dir(place.path(""))
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap()
-}
-
 fn signal(child: &Child, name: &str) {
     let sent = Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).status().unwrap();
     assert!(sent.success());
@@ -57,7 +47,7 @@ fn checkpoints(place: &Workplace, out: &str) -> Vec<String> {
 
 /// Lets a run with frequent checkpoints get as far as its second one, then ends it with `how`.
 fn interrupt(place: &Workplace, arguments: &[&str], out: &str, how: &str) -> Option<i32> {
-    let mut child = start(place, arguments);
+    let mut child = place.start(arguments);
     while checkpoints(place, out).len() < 2 && child.try_wait().unwrap().is_none() {
         std::thread::sleep(Duration::from_millis(5));
     }
@@ -92,7 +82,7 @@ fn a_signal_leaves_a_checkpoint_even_when_none_is_due() {
         "run.late",
         &["--checkpoint-interval", "never", "--epochs", "100000", "--patience", "100000"],
     );
-    let mut child = start(&place, &never);
+    let mut child = place.start(&never);
     // Long enough to be training, on any machine: otherwise the signal ends the process before there is anything to keep.
     std::thread::sleep(Duration::from_secs(3));
     signal(&child, "USR1");

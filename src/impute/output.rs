@@ -16,9 +16,11 @@ use crate::io::Source;
 use crate::matrix::{Axis, Column, Major};
 use crate::minibatch::Builder;
 use crate::model::{ModelFile, OutputLayer};
-use crate::parallel;
+use crate::parallel::{self, tiles};
 use crate::store::{Prepared, RowEntries, Store};
 
+/// Rows of a store that are looked at in one go.
+const ROWS: usize = 1 << 12;
 /// Columns of `obs` and `var` that say for which cells and genes values were imputed.
 const FLAG: &str = "late_imputed";
 /// A model is not applied to a matrix that has less than this share of its features, unless forced.
@@ -166,16 +168,18 @@ fn check_overlap(source: &dyn Source, model: &ModelFile, features: &[u32], force
 
 /// Whether each of some rows has an entry in a column that is a feature.
 fn observed_rows(store: &Store, features: &[u32], rows: &[u32]) -> Result<Vec<bool>> {
-    const ROWS: usize = 1 << 12;
     let parts = parallel::map(rows.chunks(ROWS).collect(), |rows: &[u32]| {
         let mut entries = RowEntries::default();
-        rows.iter()
-            .map(|&row| {
-                entries.clear();
-                store.read_row(row as usize, &mut entries)?;
-                Ok(entries.indices.iter().any(|&column| features[column as usize] != Builder::NO_FEATURE))
-            })
-            .collect::<Result<Vec<bool>>>()
+        let observed = rows.iter().map(|&row| {
+            entries.clear();
+            store.read_row(row as usize, &mut entries)?;
+            Ok(entries.indices.iter().any(|&column| features[column as usize] != Builder::NO_FEATURE))
+        });
+        let observed = observed.collect::<Result<Vec<bool>>>();
+        if let [first, .., last] = *rows {
+            store.release(first as usize..last as usize + 1);
+        }
+        observed
     });
     Ok(parts.into_iter().collect::<Result<Vec<_>>>()?.concat())
 }
@@ -263,7 +267,12 @@ impl<'a> Writer<'a> {
         let written = forward::positions(request.genes, cell_store.n_cols());
         let mut writer = Self { request, cell_store, file, written, row: RowEntries::default() };
         if request.store.major() == Major::Genes {
-            writer.write_counts(request.cells.clone())?;
+            // In runs, so that no more than one is mapped: elsewhere the gatherer sees to that.
+            for run in tiles(request.cells.len(), ROWS) {
+                let cells = request.cells.start + run.start..request.cells.start + run.end;
+                writer.write_counts(cells.clone())?;
+                cell_store.release(cells);
+            }
         }
         Ok(writer)
     }

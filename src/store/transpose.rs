@@ -90,6 +90,7 @@ pub(super) fn transpose(
                 progress(entries?);
             }
         }
+        store.release(0..store.n_rows());
     }
     if next[..] == ends[1..] { Ok(place) } else { Err(changed(store)) }
 }
