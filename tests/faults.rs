@@ -70,7 +70,7 @@ const JOBS: [Job; 5] = [
         ],
         retry: FORCE,
     },
-    Job { name: "merge", arguments: &["merge", "out.h5ad", "one.shard-0001-of-0001.h5ad"], retry: &[] },
+    Job { name: "merge", arguments: &["merge", "out.h5ad", "one.shard-0001-of-0001.h5ad"], retry: FORCE },
     Job {
         name: "simulate",
         arguments: &["simulate", "out.h5", "--cells", "50", "--genes", "60", "--density", "0.1"],
