@@ -14,6 +14,10 @@ use crate::train::{EpochRecord, Observer};
 
 /// Without a terminal, running work is mentioned this often.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
+/// Steps that took longer than this are told of when they end.
+const WORTH_A_LINE: Duration = Duration::from_secs(3);
+/// Without a terminal, an epoch that takes long is mentioned this often.
+const EPOCH_INTERVAL: Duration = Duration::from_secs(30);
 /// Memory is looked at this often.
 const WATCH_INTERVAL: Duration = Duration::from_millis(200);
 
@@ -79,6 +83,8 @@ impl Reporter {
             total,
             unit: unit.into(),
             said: Cell::new(Instant::now()),
+            started: Instant::now(),
+            told: !self.quiet,
         }
     }
 }
@@ -107,6 +113,8 @@ pub(super) struct Step {
     done: Cell<u64>,
     total: u64,
     said: Cell<Instant>,
+    started: Instant,
+    told: bool,
 }
 
 impl Step {
@@ -123,8 +131,17 @@ impl Step {
 }
 
 impl Drop for Step {
+    /// A step that took its time leaves a line.
     fn drop(&mut self) {
         self.bar.finish_and_clear();
+        let (seconds, done) = (self.started.elapsed().as_secs_f64(), self.done.get());
+        if self.told && done > 0 && seconds >= WORTH_A_LINE.as_secs_f64() {
+            let (name, unit, rate) = (&self.name, &self.unit, done as f64 / seconds / 1e6);
+            let _ = writeln!(
+                std::io::stderr(),
+                "{name}: {done} {unit} in {seconds:.1} s ({rate:.1} million a second)"
+            );
+        }
     }
 }
 
@@ -202,10 +219,13 @@ impl Observer for TrainingProgress<'_> {
         let rate = done / self.started.elapsed().as_secs_f64().max(1e-3);
         let best = self.best.get();
         let best = if best.is_finite() { format!("  best validation {best:.5}") } else { String::new() };
-        self.bar.set_message(format!(
-            "epoch {epoch}/{}  loss {loss:.5}{best}  {rate:.0} {}/s",
-            self.epochs, self.noun
-        ));
+        let text = format!("epoch {epoch}/{}  loss {loss:.5}{best}  {rate:.0} {}/s", self.epochs, self.noun);
+        let reporter = self.reporter;
+        if !reporter.terminal && !reporter.json && self.said.get().elapsed() >= EPOCH_INTERVAL {
+            self.said.set(Instant::now());
+            reporter.say(&format!("{text}  {done:.0} {} done", self.noun));
+        }
+        self.bar.set_message(text);
     }
 
     fn epoch(&self, record: &EpochRecord) {
