@@ -1,7 +1,8 @@
 //! Opening the input and saying what it is, for every command that reads a matrix.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::path::Path;
+use std::time::Instant;
 
 use super::args::MatrixArgs;
 use super::report::{Reporter, Step};
@@ -131,21 +132,25 @@ struct Steps<'a> {
     reporter: &'a Reporter,
     entries: u64,
     current: RefCell<Option<(&'static str, Step)>>,
+    /// When the last units were done: a step began when the one before ended, not with its first units.
+    last: Cell<Instant>,
 }
 
 impl<'a> Steps<'a> {
     fn new(reporter: &'a Reporter, entries: u64) -> Self {
-        Self { reporter, entries, current: RefCell::new(None) }
+        Self { reporter, entries, current: RefCell::new(None), last: Cell::new(Instant::now()) }
     }
 
     fn advance(&self, name: &'static str, n: u64) {
         let mut current = self.current.borrow_mut();
         if current.as_ref().is_none_or(|(now, _)| *now != name) {
-            *current = Some((name, self.reporter.step(name, self.entries, "entries")));
+            let step = self.reporter.step(name, self.entries, "entries");
+            *current = Some((name, step.begun_at(self.last.get())));
         }
         if let Some((_, step)) = current.as_ref() {
             step.advance(n);
         }
+        self.last.set(Instant::now());
     }
 }
 

@@ -15,7 +15,7 @@ use crate::train::{EpochRecord, Observer};
 /// Without a terminal, running work is mentioned this often.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
 /// Steps that took longer than this are told of when they end.
-const WORTH_A_LINE: Duration = Duration::from_secs(3);
+const WORTH_A_LINE: Duration = Duration::from_secs(1);
 /// Without a terminal, an epoch that takes long is mentioned this often.
 const EPOCH_INTERVAL: Duration = Duration::from_secs(30);
 /// Memory is looked at this often.
@@ -118,6 +118,13 @@ pub(super) struct Step {
 }
 
 impl Step {
+    /// The same step, if it began earlier.
+    pub(super) fn begun_at(self, started: Instant) -> Self {
+        let mut step = self;
+        step.started = started;
+        step
+    }
+
     pub(super) fn advance(&self, units: u64) {
         self.bar.inc(units);
         self.done.set(self.done.get() + units);

@@ -27,6 +27,10 @@ impl Map {
         // SAFETY: the map is read-only and private to this struct; see the promise above for what
         // happens when another process changes the file.
         let map = unsafe { Mmap::map(&file) }.map_err(|e| Error::io(path, "map into memory", e))?;
+        // Linux maps what it has cached in 2 MiB pieces as such: blocks of half a megabyte here and there then counted
+        // as 1.9 GB of this process's memory instead of 0.35. Advice only.
+        #[cfg(target_os = "linux")]
+        let _ = map.advise(memmap2::Advice::NoHugePage);
         Ok(Self(map))
     }
 
