@@ -3,7 +3,7 @@
 
 mod common;
 
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use common::binary::{Run, Workplace};
@@ -82,9 +82,15 @@ fn a_signal_leaves_a_checkpoint_even_when_none_is_due() {
         "run.late",
         &["--checkpoint-interval", "never", "--epochs", "100000", "--patience", "100000"],
     );
-    let mut child = place.start(&never);
-    // Long enough to be training, on any machine: otherwise the signal ends the process before there is anything to keep.
-    std::thread::sleep(Duration::from_secs(3));
+    let log = place.path("log.txt");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_late-fast"));
+    let command = command.args(&never).current_dir(place.path("")).stdout(Stdio::null());
+    let mut child = command.stderr(std::fs::File::create(&log).unwrap()).spawn().unwrap();
+    // Before it trains, the signal would end the process: there is nothing to keep yet.
+    while !std::fs::read_to_string(&log).unwrap().contains("epoch    1/") {
+        assert!(child.try_wait().unwrap().is_none(), "it ended");
+        std::thread::sleep(Duration::from_millis(20));
+    }
     signal(&child, "USR1");
     assert_eq!(child.wait().unwrap().code(), Some(STOPPED));
     assert_eq!(checkpoints(&place, "run.late").len(), 1);
