@@ -26,7 +26,7 @@ pub struct Split {
     pub feature_of_column: Vec<u32>,
     /// Rows that are trained on.
     pub train: Vec<u32>,
-    /// Rows that validation visits: when entries are held out, all of them or as many as are [`ENOUGH_SCORED`].
+    /// Rows that validation visits: when entries are held out, all of them, or enough for about 4 million entries.
     pub validation: Vec<u32>,
     /// Rows kept for a later test.
     pub test: Vec<u32>,
