@@ -219,6 +219,10 @@ fn strike(
 }
 
 fn check_all(kind: &'static str) {
+    if !cfg!(all(target_os = "linux", target_env = "gnu")) {
+        println!("SKIPPED {kind}: calls are made to fail through glibc's names for them");
+        return;
+    }
     let inputs = inputs();
     let dir = tempfile::tempdir().unwrap();
     let library = library(dir.path());

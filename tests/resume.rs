@@ -33,7 +33,8 @@ fn workplace() -> Workplace {
 }
 
 fn signal(child: &Child, name: &str) {
-    let sent = Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).status().unwrap();
+    // The shell's own: a bare machine has no other.
+    let sent = Command::new("sh").args(["-c", &format!("kill -{name} {}", child.id())]).status().unwrap();
     assert!(sent.success());
 }
 
@@ -64,7 +65,9 @@ fn a_stopped_run_goes_on_with_the_same_bits() {
             let kept = [more, &["--checkpoint-interval", "1ms"]].concat();
             let code = interrupt(&place, &arguments("run.late", &kept), "run.late", how);
             assert_eq!(code, (how != "KILL").then_some(STOPPED), "{how} {more:?}");
-            assert!((1..=2).contains(&checkpoints(&place, "run.late").len()));
+            // The oldest goes once the newest is there: a kill can come between the two.
+            let most = if how == "KILL" { 3 } else { 2 };
+            assert!((1..=most).contains(&checkpoints(&place, "run.late").len()), "{how} {more:?}");
             let Run { stderr, .. } =
                 place.succeed(&arguments("run.late", &[more, &["--resume", "--threads", "1"]].concat()));
             assert!(stderr.contains("going on in epoch"), "{stderr}");

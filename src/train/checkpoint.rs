@@ -145,7 +145,7 @@ impl Keeper {
     ) -> Result<Position> {
         let map = Map::open(path)?;
         let damaged = |object: &str, expected: &str, found: String| {
-            let remedy = "it is damaged: remove it to use the one before, or start over with --force";
+            let remedy = "it is damaged: if there is no other one, start over with --force";
             Error::input(path, object, expected, found, remedy)
         };
         let tensors = SafeTensors::deserialize(map.bytes())
