@@ -19,6 +19,7 @@ pub mod minibatch;
 pub mod model;
 pub mod parallel;
 pub mod profile;
+pub mod report;
 pub mod simulate;
 pub mod store;
 mod tensors;
