@@ -128,7 +128,7 @@ impl<'a> Input<'a> {
 }
 
 /// Progress of one step after the other, all over the same entries.
-struct Steps<'a> {
+pub(super) struct Steps<'a> {
     reporter: &'a Reporter,
     entries: u64,
     current: RefCell<Option<(&'static str, Step)>>,
@@ -137,11 +137,11 @@ struct Steps<'a> {
 }
 
 impl<'a> Steps<'a> {
-    fn new(reporter: &'a Reporter, entries: u64) -> Self {
+    pub(super) fn new(reporter: &'a Reporter, entries: u64) -> Self {
         Self { reporter, entries, current: RefCell::new(None), last: Cell::new(Instant::now()) }
     }
 
-    fn advance(&self, name: &'static str, n: u64) {
+    pub(super) fn advance(&self, name: &'static str, n: u64) {
         let mut current = self.current.borrow_mut();
         if current.as_ref().is_none_or(|(now, _)| *now != name) {
             let step = self.reporter.step(name, self.entries, "entries");

@@ -43,7 +43,7 @@ impl AliasTable {
 
 #[cfg(test)]
 mod tests {
-    use super::super::random::{Purpose, generator};
+    use crate::random::{Purpose, generator};
     use super::*;
 
     #[test]

@@ -8,7 +8,7 @@ use rand_distr::{Distribution, Gamma, Poisson, StandardNormal};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
 use super::alias::AliasTable;
-use super::random::{Purpose, generator};
+use crate::random::{Purpose, generator};
 use crate::error::{Error, Result};
 use crate::matrix::RowBlock;
 use crate::parallel::{self, tiles};
