@@ -159,8 +159,7 @@ where
         let storing = Storing { dir, wanted: &[Major::Cells], memory: allowed, cache: None };
         let keep = args.cache.is_some();
         let dtype = StoreDtype::F32;
-        let input =
-            Input::open(&args.path, &args.matrix, dtype, Some(&storing), keep, allowed, &reporter)?;
+        let input = Input::open(&args.path, &args.matrix, dtype, Some(&storing), keep, allowed, &reporter)?;
         let nnz = input.summary.tally.nnz;
         let needed = memory_bytes(input.source.as_ref(), nnz, n_matrices);
         budget::check(needed, allowed, || "allow more with --memory".into())?;

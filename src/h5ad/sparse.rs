@@ -35,13 +35,7 @@ impl SparseWriter {
     ///
     /// # Errors
     /// When it cannot be created.
-    pub fn create(
-        path: &Path,
-        parent: &Group,
-        name: &str,
-        shape: [usize; 2],
-        dtype: Dtype,
-    ) -> Result<Self> {
+    pub fn create(path: &Path, parent: &Group, name: &str, shape: [usize; 2], dtype: Dtype) -> Result<Self> {
         let spec = SparseSpec {
             shape: (shape[0] as u64, shape[1] as u64),
             major: Major::Cells,

@@ -96,7 +96,8 @@ mod tests {
     #[test]
     fn tosses_are_binomial_for_few_and_many() {
         let mut generator = generator(1, Purpose::Molecules, 0);
-        for (n, p) in [(1_u64, 0.3), (5, 0.9), (15, 0.5), (16, 0.5), (40, 0.05), (1000, 0.7), (1 << 40, 0.25)] {
+        for (n, p) in [(1_u64, 0.3), (5, 0.9), (15, 0.5), (16, 0.5), (40, 0.05), (1000, 0.7), (1 << 40, 0.25)]
+        {
             const DRAWS: u64 = 20_000;
             let coin = Coin::new(p);
             let (mean, variance) = (n as f64 * p, n as f64 * p * (1.0 - p));
@@ -129,7 +130,10 @@ mod tests {
             assert_eq!(drawn.iter().sum::<u64>(), 4);
             let p: f64 = drawn.iter().zip(counts).map(|(&k, n)| ways(n, k)).product::<f64>() / 15.0;
             let expected = p * DRAWS as f64;
-            assert!((times as f64 - expected).abs() < 5.0 * expected.sqrt(), "{drawn:?}: {times}, {expected}");
+            assert!(
+                (times as f64 - expected).abs() < 5.0 * expected.sqrt(),
+                "{drawn:?}: {times}, {expected}"
+            );
             total += p;
         }
         assert!((total - 1.0).abs() < 1e-9, "some sets are never drawn");

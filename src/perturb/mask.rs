@@ -131,7 +131,7 @@ pub fn mask(
     check_format(source, store, format, "choose a name for --out that ends in .h5ad")?;
     let order = Order::new(options.seed);
     let rows = Rows { store, block_entries: options.block_entries };
-    let last = last_rank(rows, order, keep, &|n| progress("choosing", n))?;
+    let last = last_rank(rows, order, keep, progress)?;
     let truth = options.truth && format == Format::H5ad;
     let record = record("mask", source, vec![options.keep.option()], options.seed);
     let content = content(source, summary, &record);

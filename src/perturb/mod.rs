@@ -74,7 +74,8 @@ fn check_format(source: &dyn Source, store: &Store, format: Format, remedy: &str
 
 /// Refuses matrices of anything but molecules.
 fn check_counts(source: &dyn Source, store: &Store) -> Result<()> {
-    let remedy = "molecules are drawn from raw counts only: choose them (--layer, --use-raw), or another file";
+    let remedy =
+        "molecules are drawn from raw counts only: choose them (--layer, --use-raw), or another file";
     let expected = "a whole number of molecules, at most 4294967295";
     check_values(source, store, expected, remedy, |x| x.fract() == 0.0 && x <= MOST_COUNT)?;
     let molecules: f64 = store.summary().cell_sums.iter().sum();
@@ -82,7 +83,13 @@ fn check_counts(source: &dyn Source, store: &Store) -> Result<()> {
         return Ok(());
     }
     let expected = format!("at most {MOST_MOLECULES} molecules");
-    Err(Error::input(source.path(), "sum of all counts", expected, molecules.to_string(), "choose other counts"))
+    Err(Error::input(
+        source.path(),
+        "sum of all counts",
+        expected,
+        molecules.to_string(),
+        "choose other counts",
+    ))
 }
 
 /// Refuses a matrix of which a value is not `right`, and names the first.

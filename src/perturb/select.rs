@@ -53,7 +53,12 @@ fn mix(mut word: u64) -> u64 {
 ///
 /// # Errors
 /// When the store was changed.
-pub(super) fn last_rank(rows: Rows<'_>, order: Order, keep: u64, progress: &dyn Fn(u64)) -> Result<Option<u64>> {
+pub(super) fn last_rank(
+    rows: Rows<'_>,
+    order: Order,
+    keep: u64,
+    progress: &dyn Fn(&'static str, u64),
+) -> Result<Option<u64>> {
     if keep == 0 {
         return Ok(None);
     }
@@ -71,7 +76,7 @@ pub(super) fn last_rank(rows: Rows<'_>, order: Order, keep: u64, progress: &dyn 
         bins.iter_mut().zip(part).for_each(|(bin, count)| *bin += u64::from(count));
         Ok(())
     };
-    rows.for_each(count, add, progress)?;
+    rows.for_each(count, add, &|n| progress("ranking", n))?;
     let mut rest = keep;
     let last_bin = bins.iter().position(|&count| {
         let is_last = rest <= count;
@@ -92,7 +97,7 @@ pub(super) fn last_rank(rows: Rows<'_>, order: Order, keep: u64, progress: &dyn 
         ranks.extend(part);
         Ok(())
     };
-    rows.for_each(collect, append, progress)?;
+    rows.for_each(collect, append, &|n| progress("choosing", n))?;
     let place = crate::hdf::to_usize(rest - 1);
     if place >= ranks.len() {
         return Err(Error::changed(rows.store.path(), "entries"));

@@ -6,8 +6,8 @@
 
 use std::path::Path;
 
-use super::draw::Coin;
 use super::downsample::to_count;
+use super::draw::Coin;
 use super::rows::{BLOCK_ENTRIES, Rows};
 use super::written::{Counter, Written};
 use super::{cell_store, check_counts, check_format, check_share, content, record};
