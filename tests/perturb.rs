@@ -9,7 +9,7 @@ use common::binary::Workplace;
 use common::content::content;
 use common::counts::{counts, unlocked, write_tenx};
 use common::files::{Rows, compress, names, read, read_plain, write, write_arrays, write_texts};
-use late_fast::h5ad::{SparseSpec, create_dict, create_sparse, write_axis, write_root};
+use late_fast::h5ad::{SparseSpec, create_sparse, write_axis, write_root};
 use late_fast::hdf::HdfFile;
 use late_fast::io::{Dtype, ReadOptions, open};
 use late_fast::matrix::{Axis, Column, Major};
@@ -199,7 +199,7 @@ fn the_density_is_exact_and_what_stays_is_unchanged() {
         assert_eq!(report["emptied_cells"], empty(&masked) - 1, "{density}");
     }
     let arguments = ["mask", "--input", "v3.h5", "--out", "out.h5ad", "--keep", "0.5", "--force"];
-    assert_eq!(json(&place, &arguments)["nnz"], (all as f64 / 2.0).round() as u64);
+    assert_eq!(json(&place, &arguments)["nnz"], all.div_ceil(2), "halves are rounded up");
     let arguments = ["mask", "--input", "v3.h5", "--out", "out.h5", "--keep", "1"];
     let run = place.succeed(&arguments);
     assert_eq!(matrix(&place, "out.h5"), truth);
@@ -421,7 +421,7 @@ fn large_counts_stay_exact() {
 fn real_values_can_be_masked_and_nothing_else() {
     let place = Workplace::new();
     let mut rows = rows();
-    rows.iter_mut().flatten().for_each(|(_, value)| *value = f64::from((*value as f32).sqrt()));
+    rows.iter_mut().flatten().for_each(|(_, value)| *value += 0.25);
     write_h5ad(&place.path("in.h5ad"), &rows, GENES, Major::Genes, Dtype::F32);
     let truth = dense(&rows, GENES);
     place.succeed(&["mask", "--input", "in.h5ad", "--out", "out.h5ad", "--density", "0.1"]);
@@ -510,7 +510,6 @@ fn nothing_is_lost_without_a_word() {
     let columns = common::files::texts(&["gene_ids", "genome", "feature_types"]);
     let attribute = order.new_attr::<hdf5::types::VarLenUnicode>().shape([3]).create("column-order").unwrap();
     attribute.write_raw(&columns).unwrap();
-    create_dict(&file, "layers").unwrap();
     drop((attribute, order));
     file.close().unwrap();
     let run = place.succeed(&["mask", "--input", "in.h5ad", "--out", "out.h5", "--keep", "1"]);
@@ -565,7 +564,6 @@ fn a_failure_leaves_nothing() {
     let place = Workplace::new();
     let size = ["--cells", "4000", "--genes", "2000", "--density", "0.2", "--labels", "l.csv"];
     place.succeed(&[&["simulate", "in.h5"][..], &size].concat());
-    let before = place.listing();
     let program = env!("CARGO_BIN_EXE_late-fast");
     std::fs::create_dir(place.path("cache")).unwrap();
     // The unpacked matrix is kept, so that what fails is the output.
@@ -589,5 +587,4 @@ fn a_failure_leaves_nothing() {
         assert!(error.contains("b.h5") && error.contains("cannot write"), "{error}");
         assert_eq!(place.listing(), kept, "{command}");
     }
-    assert!(before.len() < kept.len());
 }

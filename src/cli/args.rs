@@ -31,6 +31,8 @@ pub(super) enum Command {
     Impute(ImputeArgs),
     /// Put the shards of an imputation together
     Merge(MergeArgs),
+    /// Impute a matrix with two networks, one with genes and one with cells as features: every gene with the better one
+    Combine(CombineArgs),
     /// Say what is in a file: layout, shape, density, names, problems
     Inspect(InspectArgs),
     /// Make a synthetic 10x matrix of any size, with cell types
@@ -98,6 +100,8 @@ pub(super) enum FeaturesArg {
     Genes,
     /// a sample is a gene
     Cells,
+    /// one network after the other; `combine` takes the better one for every gene
+    Both,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -242,6 +246,27 @@ pub(super) enum ShardArg {
 
 fn parse_shard(text: &str) -> Result<ShardArg, String> {
     if text == "slurm" { Ok(ShardArg::Slurm) } else { text.parse().map(ShardArg::Given) }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CombineArgs {
+    /// Directory or model file of the network with genes as features
+    #[arg(long, value_name = "DIR|FILE")]
+    pub(super) genes_model: PathBuf,
+    /// Directory or model file of the network with cells as features, trained with the same --holdout and --seed
+    #[arg(long, value_name = "DIR|FILE")]
+    pub(super) cells_model: PathBuf,
+    /// The matrix both were trained on
+    #[command(flatten)]
+    pub(super) input: InputArgs,
+    /// The imputed h5ad
+    #[arg(long, short, value_name = "OUT.h5ad")]
+    pub(super) out: PathBuf,
+    /// Directory in which the unpacked matrix is kept for later runs [default: not kept; beside --out meanwhile]
+    #[arg(long, value_name = "DIR")]
+    pub(super) cache: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) output: OutputArgs,
 }
 
 #[derive(Debug, Args)]

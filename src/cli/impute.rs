@@ -35,16 +35,7 @@ pub(super) fn run(args: &ImputeArgs, common: &Common) -> anyhow::Result<()> {
     let out = shard.map_or_else(|| args.out.clone(), |shard| shard.path(&args.out));
     // A shard may be there already, done.
     check_output(&out, &args.input.path, common.force || shard.is_some())?;
-    let model_path = if args.model.is_dir() { args.model.join(MODEL_FILE) } else { args.model.clone() };
-    let model = ModelFile::read(&model_path)?;
-    reporter.say(&format!(
-        "model: {} {}, {}; trained on {}, validation error {:.5}",
-        model.features.len(),
-        model.info.config.features_name(),
-        model.info.architecture.describe(),
-        model.info.trained_on,
-        model.info.best_validation_loss
-    ));
+    let model = read_model(&args.model, &reporter)?;
     let options =
         ImputeOptions { latent_only: args.latent_only, ..impute_options(&args.output, None, isa, common) };
     let products = options.products_for(model.info.config.param_dtype)?;
@@ -93,6 +84,43 @@ pub(super) fn run(args: &ImputeArgs, common: &Common) -> anyhow::Result<()> {
         let (source, prepared) = input.prepare(&storing, &reporter)?;
         write_imputed(source.as_ref(), &prepared, &model, &options, &out, &reporter)
     })??
+}
+
+/// Reads the model at `path`, a file or a run's directory, and says what it is.
+pub(super) fn read_model(path: &Path, reporter: &Reporter) -> Result<ModelFile> {
+    let file = if path.is_dir() { path.join(MODEL_FILE) } else { path.to_owned() };
+    let [genes, cells] = [Major::Cells, Major::Genes].map(|samples| path.join(subdirectory(samples)));
+    if !file.exists() && genes.join(MODEL_FILE).exists() && cells.join(MODEL_FILE).exists() {
+        return Err(Error::Usage {
+            problem: format!(
+                "{} holds two models, one with genes and one with cells as features",
+                path.display()
+            ),
+            remedy: format!(
+                "use late-fast combine --genes-model {} --cells-model {}, or one of them",
+                genes.display(),
+                cells.display()
+            ),
+        });
+    }
+    let model = ModelFile::read(&file)?;
+    reporter.say(&format!(
+        "model: {} {}, {}; trained on {}, validation error {:.5}",
+        model.features.len(),
+        model.info.config.features_name(),
+        model.info.architecture.describe(),
+        model.info.trained_on,
+        model.info.best_validation_loss
+    ));
+    Ok(model)
+}
+
+/// Where the model of one kind lies in a directory of two.
+pub(super) fn subdirectory(samples: Major) -> &'static str {
+    match samples {
+        Major::Cells => "genes",
+        Major::Genes => "cells",
+    }
 }
 
 /// Refuses an output that cannot be written or is the input itself, before any work is done for it.

@@ -64,7 +64,8 @@ impl<'a> Input<'a> {
             }
             _ => None,
         };
-        let steps = Steps::new(reporter, source.declared_nnz());
+        let entries = entries(source.declared_nnz());
+        let steps = Steps::new(reporter, &entries);
         let (summary, native) = match storing {
             Some(storing) => {
                 let storing = Storing { cache: cache.as_ref(), ..*storing };
@@ -119,7 +120,8 @@ impl<'a> Input<'a> {
         reporter: &Reporter,
     ) -> Result<(Box<dyn Source>, Prepared)> {
         let Some(native) = self.native else { unreachable!("the input was opened to be stored") };
-        let steps = Steps::new(reporter, self.summary.tally.nnz);
+        let entries = entries(self.summary.tally.nnz);
+        let steps = Steps::new(reporter, &entries);
         let storing = Storing { cache: self.cache.as_ref(), ..*storing };
         let prepared =
             store::prepare(self.source.as_ref(), native, &storing, &|name, n| steps.advance(name, n))?;
@@ -127,24 +129,31 @@ impl<'a> Input<'a> {
     }
 }
 
-/// Progress of one step after the other, all over the same entries.
+/// Steps all of which go over the same entries.
+pub(super) fn entries(n: u64) -> impl Fn(&str) -> (u64, &'static str) {
+    move |_| (n, "entries")
+}
+
+/// Progress of one step after the other.
 pub(super) struct Steps<'a> {
     reporter: &'a Reporter,
-    entries: u64,
+    /// For the name of a step how much there is of what.
+    total: &'a dyn Fn(&str) -> (u64, &'static str),
     current: RefCell<Option<(&'static str, Step)>>,
     /// When the last units were done: a step began when the one before ended, not with its first units.
     last: Cell<Instant>,
 }
 
 impl<'a> Steps<'a> {
-    pub(super) fn new(reporter: &'a Reporter, entries: u64) -> Self {
-        Self { reporter, entries, current: RefCell::new(None), last: Cell::new(Instant::now()) }
+    pub(super) fn new(reporter: &'a Reporter, total: &'a dyn Fn(&str) -> (u64, &'static str)) -> Self {
+        Self { reporter, total, current: RefCell::new(None), last: Cell::new(Instant::now()) }
     }
 
     pub(super) fn advance(&self, name: &'static str, n: u64) {
         let mut current = self.current.borrow_mut();
         if current.as_ref().is_none_or(|(now, _)| *now != name) {
-            let step = self.reporter.step(name, self.entries, "entries");
+            let (total, unit) = (self.total)(name);
+            let step = self.reporter.step(name, total, unit);
             *current = Some((name, step.begun_at(self.last.get())));
         }
         if let Some((_, step)) = current.as_ref() {

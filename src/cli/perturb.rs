@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::args::{Common, DownsampleArgs, MaskArgs, SourceArgs, SplitArgs};
 use super::impute::check_output;
-use super::input::{Input, Steps};
+use super::input::{Input, Steps, entries};
 use super::memory;
 use super::report::Reporter;
 use crate::atomic::{is_same_name, parent};
@@ -166,7 +166,8 @@ where
         let (source, prepared) = input.prepare(&storing, &reporter)?;
         note_losses(source.as_ref(), outputs, &reporter);
         let started = Instant::now();
-        let steps = Steps::new(&reporter, nnz);
+        let total = entries(nnz);
+        let steps = Steps::new(&reporter, &total);
         work(source.as_ref(), &prepared, &|name, n| steps.advance(name, n), &reporter, started)
     })??
 }

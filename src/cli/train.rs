@@ -8,8 +8,9 @@ use late_fast_kernels::Isa;
 
 use self::describe::{TrainSummary, describe_plan, sample_nouns};
 use super::Ending;
-use super::args::{Common, FeaturesArg, Interval, TrainArgs, ValidationArg};
-use super::impute::{check_output, impute_options, write_imputed};
+use super::args::{Common, FeaturesArg, Interval, TrainArgs, ValidationArg, quoted};
+use super::combine::write_combined;
+use super::impute::{check_output, impute_options, subdirectory, write_imputed};
 use super::input::{Input, read_gene_list};
 use super::interrupt::Interrupt;
 use super::kernels::chosen_isa;
@@ -18,36 +19,66 @@ use super::report::{Reporter, TrainingProgress};
 use crate::atomic::{ResultDirectory, check_free_space, parent, refuse_existing};
 use crate::config::{DEFAULT_HOLDOUT, DEFAULT_SPLIT, TrainConfig, Validation};
 use crate::error::{Error, Result};
-use crate::impute::memory_bytes;
+use crate::impute::{Models, combining_bytes, memory_bytes};
 use crate::io::Source;
 use crate::matrix::Major;
 use crate::model::{ModelFile, Placement};
 use crate::parallel;
-use crate::store::{Store, Storing};
+use crate::store::{Prepared, Storing};
 use crate::train::{
     Identity, Keeper, Kept, MODEL_FILE, Outcome, Plan, Results, Split, Task, Trained,
     entries_of_largest_batch, list_checkpoints, remove_checkpoints, train,
 };
 
 pub(super) fn run(args: &TrainArgs, common: &Common) -> anyhow::Result<Ending> {
-    let config = config_of(args)?;
-    config.validate()?;
-    let isa = chosen_isa()?;
     let reporter = Reporter::new(common);
+    let isa = chosen_isa()?;
     let out = args.out.clone().unwrap_or_else(|| default_out(&args.input.path));
+    let parts = parts_of(args, &out)?;
     if args.impute.is_none() && !args.output.is_empty() {
         return Err(
             unused("--policy, --output-scale, --products, --dtype and --genes", "--impute OUT.h5ad").into()
         );
     }
     if args.impute.is_some() {
-        impute_options(&args.output, None, isa, common).products_for(config.param_dtype)?;
+        impute_options(&args.output, None, isa, common).products_for(args.param_dtype)?;
     }
     let cache = args.cache.clone().unwrap_or_else(|| parent(&out).to_owned());
     let budget = common.memory.unwrap_or_else(memory::available);
-    let job =
-        Job { args, common, config: &config, isa, out: &out, cache: &cache, budget, reporter: &reporter };
+    let (parts, out, cache) = (&parts[..], &out, &cache);
+    let job = Job { args, common, parts, isa, out, cache, budget, reporter: &reporter };
     parallel::with_threads(common.threads, || job.run())?
+}
+
+/// A network to train, and where its results go.
+#[derive(Debug)]
+struct Part {
+    config: TrainConfig,
+    out: PathBuf,
+}
+
+/// The networks that are asked for: one in `out`, or two in directories of their own below it.
+fn parts_of(args: &TrainArgs, out: &Path) -> Result<Vec<Part>> {
+    let samples = match args.features {
+        FeaturesArg::Genes => &[Major::Cells][..],
+        FeaturesArg::Cells => &[Major::Genes],
+        FeaturesArg::Both => &[Major::Cells, Major::Genes],
+    };
+    let is_one = samples.len() == 1;
+    if !is_one && args.validation == ValidationArg::Samples {
+        return Err(Error::Usage {
+            problem: "--features both needs entries that are hidden from both networks, and --validation samples hides \
+                      whole cells from one and whole genes from the other"
+                .into(),
+            remedy: "leave --validation out".into(),
+        });
+    }
+    let part = |&samples: &Major| {
+        let config = config_of(args, samples)?;
+        config.validate()?;
+        Ok(Part { config, out: if is_one { out.to_owned() } else { out.join(subdirectory(samples)) } })
+    };
+    samples.iter().map(part).collect()
 }
 
 /// A command line as meant.
@@ -55,7 +86,7 @@ pub(super) fn run(args: &TrainArgs, common: &Common) -> anyhow::Result<Ending> {
 struct Job<'a> {
     args: &'a TrainArgs,
     common: &'a Common,
-    config: &'a TrainConfig,
+    parts: &'a [Part],
     isa: Isa,
     /// The run's directory.
     out: &'a Path,
@@ -66,76 +97,104 @@ struct Job<'a> {
     reporter: &'a Reporter,
 }
 
+/// What a part will take.
+struct Planned {
+    split: Split,
+    plan: Plan,
+}
+
 impl Job<'_> {
     fn run(&self) -> anyhow::Result<Ending> {
-        let Self { args, config, isa, reporter, budget, .. } = *self;
-        let finished = if args.resume { self.finished_model()? } else { None };
-        if finished.is_some() && args.impute.as_ref().is_none_or(|path| path.exists()) {
+        let Self { args, parts, reporter, budget, .. } = *self;
+        let is_finished = |part| Ok(args.resume && self.is_finished(part)?);
+        let finished = parts.iter().map(is_finished).collect::<Result<Vec<bool>>>()?;
+        if finished.iter().all(|&finished| finished) && args.impute.as_ref().is_none_or(|path| path.exists())
+        {
             return Ok(Ending::Done);
         }
         // Whatever would stop the results from being written is found before the work is done.
-        let is_to_train = finished.is_none() && !args.dry_run;
-        let directory = if is_to_train { Some(self.check_outputs()?) } else { None };
-        let mut wanted = vec![config.samples];
+        let directories = if args.dry_run { Vec::new() } else { self.check_outputs(&finished)? };
+        let mut wanted: Vec<Major> = parts.iter().map(|part| part.config.samples).collect();
         wanted.extend(args.impute.as_ref().map(|_| Major::Cells));
         let storing = Storing { dir: self.cache, wanted: &wanted, memory: budget, cache: None };
         let to_store = (!args.dry_run).then_some(&storing);
         let (path, dtype) = (&args.input.path, args.input.store_dtype);
         let input =
             Input::open(path, &args.input.matrix, dtype, to_store, args.cache.is_some(), budget, reporter)?;
-        input.check_scale(config.transform, reporter);
-        let summary = input.summary_by(config.samples);
-        let split = Split::new(&summary, config)?;
-        let n_names = input.source.cells().len() + input.source.genes().len();
-        let mut plan = Plan::new(config, &summary, &split, n_names, isa);
-        plan.fit(budget);
-        let text = describe_plan(&plan, config, &input, isa, budget);
+        input.check_scale(args.transform, reporter);
+        let planned = parts.iter().map(|part| self.plan(part, &input)).collect::<Result<Vec<_>>>()?;
         if args.dry_run {
-            reporter.result("plan", &plan, &text)?;
-            plan.check(budget, config)?;
-            return Ok(Ending::Done);
+            return self.tell_plans(&planned, &input);
         }
-        if is_to_train {
-            reporter.say(&text);
-            plan.check(budget, config)?;
-            self.check_space(&plan)?;
+        let to_train = || parts.iter().zip(&planned).zip(&finished).filter(|(_, finished)| !**finished);
+        for ((part, Planned { plan, .. }), _) in to_train() {
+            reporter.say(&describe_plan(plan, &part.config, &input, self.isa, budget));
+            plan.check(budget, &part.config)?;
         }
+        self.check_space(to_train().map(|((_, planned), _)| &planned.plan))?;
         if args.impute.is_some() {
-            self.check_imputing(&plan, &input)?;
+            self.check_imputing(&planned, &input)?;
         }
         let genes = match &args.output.genes {
             Some(path) => Some(read_gene_list(path, input.source.genes())?),
             None => None,
         };
         let (source, prepared) = input.prepare(&storing, reporter)?;
-        let Some(store) = prepared.with_rows(config.samples) else {
-            unreachable!("this orientation was asked for")
-        };
-        let (model, mut told) = match finished {
-            Some(model) => (model, Ok(())),
-            None => match self.train(source.as_ref(), store, &split, &plan)? {
-                Some(trained) => trained,
-                None => return Ok(Ending::Stopped),
-            },
-        };
-        drop(directory);
+        let mut told = Ok(());
+        let mut model = None;
+        for ((part, planned), _) in to_train() {
+            // Of the one before, which is on disk.
+            drop(model.take());
+            let Some((trained, said)) = self.train(part, source.as_ref(), &prepared, planned)? else {
+                return Ok(Ending::Stopped);
+            };
+            model = Some(trained);
+            told = told.and(said);
+        }
+        drop(directories);
         if let Some(path) = &args.impute {
-            let options = impute_options(&args.output, genes, isa, self.common);
-            told = told.and(write_imputed(source.as_ref(), &prepared, &model, &options, path, reporter)?);
+            told = told.and(self.impute(model, genes, source.as_ref(), &prepared, path)?);
+        } else if parts.len() > 1 {
+            self.reporter.say(&self.next());
         }
         told.map(|()| Ending::Done)
+    }
+
+    fn plan(&self, part: &Part, input: &Input<'_>) -> Result<Planned> {
+        let config = &part.config;
+        let summary = input.summary_by(config.samples);
+        let split = Split::new(&summary, config)?;
+        let n_names = input.source.cells().len() + input.source.genes().len();
+        let mut plan = Plan::new(config, &summary, &split, n_names, self.isa);
+        plan.fit(self.budget);
+        Ok(Planned { split, plan })
+    }
+
+    fn tell_plans(&self, planned: &[Planned], input: &Input<'_>) -> anyhow::Result<Ending> {
+        for (part, Planned { plan, .. }) in self.parts.iter().zip(planned) {
+            let text = describe_plan(plan, &part.config, input, self.isa, self.budget);
+            self.reporter.result("plan", plan, &text)?;
+        }
+        for (part, Planned { plan, .. }) in self.parts.iter().zip(planned) {
+            plan.check(self.budget, &part.config)?;
+        }
+        Ok(Ending::Done)
     }
 
     /// Trains, writes the results and says what they are; the inner result is that of saying it. `None` when a signal
     /// stopped training.
     fn train(
         &self,
+        part: &Part,
         source: &dyn Source,
-        store: &Store,
-        split: &Split,
-        plan: &Plan,
+        prepared: &Prepared,
+        Planned { split, plan }: &Planned,
     ) -> anyhow::Result<Option<(ModelFile, anyhow::Result<()>)>> {
-        let Self { args, config, isa, out, reporter, .. } = *self;
+        let Self { args, isa, reporter, .. } = *self;
+        let Part { config, out } = part;
+        let Some(store) = prepared.with_rows(config.samples) else {
+            unreachable!("this orientation was asked for")
+        };
         let counts = split.count(store, source.path(), config)?;
         let results = Results {
             input: source.path(),
@@ -169,7 +228,7 @@ impl Job<'_> {
         // From here on, nobody listening any more is no reason to stop: that is told in the end.
         let told = progress.finish();
         match outcome {
-            Outcome::Finished(trained) => self.finish(*trained, &results, resident, told).map(Some),
+            Outcome::Finished(trained) => self.finish(part, *trained, &results, resident, told).map(Some),
             Outcome::Stopped { checkpoint, epoch } => {
                 reporter.say(&format!(
                     "stopped by a signal in epoch {epoch}; {}; the same command with --resume goes on from {}",
@@ -184,12 +243,13 @@ impl Job<'_> {
     /// Writes the results and says what they are.
     fn finish(
         &self,
+        Part { config, out }: &Part,
         trained: Trained,
         results: &Results<'_>,
         resident: Resident,
         mut told: anyhow::Result<()>,
     ) -> anyhow::Result<(ModelFile, anyhow::Result<()>)> {
-        let Self { args, common, config, out, reporter, .. } = *self;
+        let Self { args, common, reporter, .. } = *self;
         if args.profile {
             told = told.and(reporter.result("profile", &trained.profile, &trained.profile.table()));
         }
@@ -205,21 +265,62 @@ impl Job<'_> {
             return Err(anyhow::anyhow!("{failure}\n{kept}"));
         }
         let summary = TrainSummary::new(&finished, config, out, idle_share, resident);
-        let text = summary.text(args, results.counts.validation_entries);
+        let mut text = summary.text(results.counts.validation_entries);
+        if args.impute.is_none() && self.parts.len() == 1 {
+            text += &format!("\n{}", self.next());
+        }
         told = told.and(reporter.result("trained", &summary, &text));
         Ok((finished.model, told))
     }
 
-    /// The model in the run's directory, when a run with these settings has finished there.
-    fn finished_model(&self) -> Result<Option<ModelFile>> {
-        let path = self.out.join(MODEL_FILE);
-        if !path.exists() {
-            return Ok(None);
+    /// What the user may want to do with the results.
+    fn next(&self) -> String {
+        let word = |path: &Path| quoted(&path.to_string_lossy());
+        let models = match self.parts {
+            [genes, cells] => {
+                format!("combine --genes-model {} --cells-model {}", word(&genes.out), word(&cells.out))
+            }
+            _ => format!("impute --model {}", word(self.out)),
+        };
+        let input = &self.args.input;
+        format!(
+            "next: late-fast {models} --input {}{} --out imputed.h5ad",
+            word(&input.path),
+            input.options_as_typed()
+        )
+    }
+
+    /// Imputes with the one model, of which `model` may be a copy in memory, or with both.
+    fn impute(
+        &self,
+        model: Option<ModelFile>,
+        genes: Option<Vec<u32>>,
+        source: &dyn Source,
+        prepared: &Prepared,
+        path: &Path,
+    ) -> Result<anyhow::Result<()>> {
+        let Self { args, parts, isa, common, reporter, .. } = *self;
+        let options = impute_options(&args.output, genes, isa, common);
+        let read = |part: &Part| ModelFile::read(&part.out.join(MODEL_FILE));
+        if let [genes, cells] = parts {
+            drop(model);
+            let (genes, cells) = (read(genes)?, read(cells)?);
+            let models = Models { genes: &genes, cells: &cells };
+            return write_combined(source, prepared, models, &options, path, reporter);
         }
-        let model = ModelFile::read(&path)?;
-        let info = &model.info;
+        let model = model.map_or_else(|| read(&parts[0]), Ok)?;
+        write_imputed(source, prepared, &model, &options, path, reporter)
+    }
+
+    /// Whether a run with these settings has finished in the part's directory.
+    fn is_finished(&self, part: &Part) -> Result<bool> {
+        let path = part.out.join(MODEL_FILE);
+        if !path.exists() {
+            return Ok(false);
+        }
+        let info = ModelFile::read(&path)?.info;
         let own =
-            TrainConfig { epochs: info.config.epochs, patience: info.config.patience, ..self.config.clone() };
+            TrainConfig { epochs: info.config.epochs, patience: info.config.patience, ..part.config.clone() };
         if own != info.config {
             return Err(Error::Usage {
                 problem: format!("{}: the model there was trained with other settings", path.display()),
@@ -227,56 +328,77 @@ impl Job<'_> {
             });
         }
         // A crash may have left them there.
-        remove_checkpoints(self.out)?;
+        remove_checkpoints(&part.out)?;
         self.reporter.say(&format!(
             "{}: trained already, best epoch {}, validation error {:.5}",
-            self.out.display(),
+            part.out.display(),
             info.best_epoch,
             info.best_validation_loss
         ));
-        Ok(Some(model))
+        Ok(true)
     }
 
-    /// Makes sure that what is kept in files, checkpoints and the model find space.
-    fn check_space(&self, plan: &Plan) -> Result<()> {
+    /// Makes sure that what is kept in files, checkpoints and the models find space. One network is trained after the
+    /// other, and its checkpoints go with the end of its training.
+    fn check_space<'p>(&self, plans: impl Iterator<Item = &'p Plan>) -> Result<()> {
         /// Two are kept, and a third is being written.
         const CHECKPOINTS: u64 = 3;
         let n_checkpoints = if self.args.checkpoint_interval == Interval::Never { 1 } else { CHECKPOINTS };
+        let (mut arrays, mut checkpoints, mut models) = (0, 0, 0);
+        for plan in plans {
+            arrays = plan.file_bytes().max(arrays);
+            checkpoints = (n_checkpoints * plan.checkpoint_bytes()).max(checkpoints);
+            models += plan.model_bytes();
+        }
         check_free_space(
             self.cache,
-            plan.file_bytes(),
+            arrays,
             || "the network's arrays, which do not fit in memory,".into(),
             "choose another place with --cache, allow more --memory, or use --param-dtype bf16 or narrower layers (--hidden)",
         )?;
         check_free_space(
             self.out,
-            n_checkpoints * plan.checkpoint_bytes() + plan.model_bytes(),
+            checkpoints + models,
             || format!("the model with {n_checkpoints} checkpoints"),
             "choose another place with --out, or take no checkpoints but the one that a signal asks for \
          (--checkpoint-interval never)",
         )
     }
 
-    /// Makes sure that imputing with the trained network fits as well.
-    fn check_imputing(&self, plan: &Plan, input: &Input<'_>) -> Result<()> {
-        let Self { args, common, config, isa, budget, .. } = *self;
+    /// Makes sure that imputing with the trained network, or with both, fits as well.
+    fn check_imputing(&self, planned: &[Planned], input: &Input<'_>) -> Result<()> {
+        let Self { args, common, parts, isa, budget, .. } = *self;
         let options = impute_options(&args.output, None, isa, common);
-        let products = options.products_for(config.param_dtype)?;
-        let batch_nnz =
-            entries_of_largest_batch(&input.summary_by(config.samples).row_nnz, options.batch_size);
-        // Which of the features are written is found out when they are known.
-        let gathered = if args.output.genes.is_some() { plan.architecture.n_features } else { 0 };
-        let imputing =
-            memory_bytes(isa, &plan.architecture, products, options.batch_size, batch_nnz, gathered)
-                + plan.fixed_bytes;
-        crate::budget::check(imputing, budget, || {
+        let products = options.products_for(args.param_dtype)?;
+        let networks: Vec<_> = parts
+            .iter()
+            .zip(planned)
+            .map(|(part, planned)| {
+                let summary = input.summary_by(part.config.samples);
+                let batch_nnz = entries_of_largest_batch(&summary.row_nnz, options.batch_size);
+                (&planned.plan.architecture, products, batch_nnz)
+            })
+            .collect();
+        let imputing = match networks[..] {
+            [genes, cells] => {
+                let n_genes = input.source.genes().len();
+                combining_bytes(isa, [genes, cells], options.batch_size, n_genes)
+            }
+            _ => {
+                let (architecture, products, batch_nnz) = networks[0];
+                // Which of the features are written is found out when they are known.
+                let gathered = if args.output.genes.is_some() { architecture.n_features } else { 0 };
+                memory_bytes(isa, architecture, products, options.batch_size, batch_nnz, gathered)
+            }
+        };
+        crate::budget::check(imputing + planned[0].plan.fixed_bytes, budget, || {
             "leave --impute out and impute where there is more, or allow more with --memory".into()
         })
     }
 
-    /// Makes sure that all results can be written; the run's directory is made.
-    fn check_outputs(&self) -> Result<ResultDirectory> {
-        let Self { args, common, out, .. } = *self;
+    /// Makes sure that all results can be written; directories are made for the parts that are not finished.
+    fn check_outputs(&self, finished: &[bool]) -> Result<Vec<ResultDirectory>> {
+        let Self { args, common, parts, out, .. } = *self;
         if let Some(path) = &args.impute {
             if path == out {
                 return Err(Error::Usage {
@@ -286,15 +408,26 @@ impl Job<'_> {
             }
             check_output(path, &args.input.path, common.force)?;
         }
-        refuse_existing(&out.join(MODEL_FILE), common.force)?;
-        let directory = ResultDirectory::open(out)?;
-        if !args.resume && !common.force && !list_checkpoints(out)?.is_empty() {
-            return Err(Error::Usage {
-                problem: format!("{}: a run that did not finish has left checkpoints there", out.display()),
-                remedy: "go on with --resume, start over with --force, or choose another --out".into(),
-            });
+        // Directories are removed in the reverse order if nothing comes into them.
+        let mut directories = Vec::new();
+        if parts.len() > 1 && !finished.iter().all(|&finished| finished) {
+            refuse_existing(&out.join(MODEL_FILE), false)?;
+            directories.push(ResultDirectory::open(out)?);
         }
-        Ok(directory)
+        for (Part { out, .. }, _) in parts.iter().zip(finished).filter(|(_, finished)| !**finished) {
+            refuse_existing(&out.join(MODEL_FILE), common.force)?;
+            directories.insert(0, ResultDirectory::open(out)?);
+            if !args.resume && !common.force && !list_checkpoints(out)?.is_empty() {
+                return Err(Error::Usage {
+                    problem: format!(
+                        "{}: a run that did not finish has left checkpoints there",
+                        out.display()
+                    ),
+                    remedy: "go on with --resume, start over with --force, or choose another --out".into(),
+                });
+            }
+        }
+        Ok(directories)
     }
 }
 
@@ -306,7 +439,7 @@ fn unused(options: &str, without: &str) -> Error {
     }
 }
 
-fn config_of(args: &TrainArgs) -> Result<TrainConfig> {
+fn config_of(args: &TrainArgs, samples: Major) -> Result<TrainConfig> {
     let validation = match (args.validation, args.holdout, &args.split) {
         (ValidationArg::Entries, _, Some(_)) => {
             return Err(unused("the shares of --split", "--validation samples"));
@@ -327,10 +460,7 @@ fn config_of(args: &TrainArgs) -> Result<TrainConfig> {
         }
     };
     Ok(TrainConfig {
-        samples: match args.features {
-            FeaturesArg::Genes => Major::Cells,
-            FeaturesArg::Cells => Major::Genes,
-        },
+        samples,
         hidden: args.hidden.clone(),
         dropout_in: args.dropout_in,
         dropout_hidden: args.dropout_hidden,

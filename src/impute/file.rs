@@ -35,6 +35,8 @@ pub(super) struct Layout {
     /// The axis of the model's samples.
     pub(super) samples: Major,
     pub(super) n_latent: usize,
+    /// Width of the latent code of the other axis, where a second model has it.
+    pub(super) n_other_latent: Option<usize>,
     /// Type of the imputed values; none where the latent code alone is written.
     pub(super) dtype: Option<OutputDtype>,
     pub(super) batch_size: usize,
@@ -43,10 +45,13 @@ pub(super) struct Layout {
 impl Layout {
     /// Where the latent code stands.
     pub(super) fn latent_name(&self) -> &'static str {
-        match self.samples {
-            Major::Cells => "obsm/X_late",
-            Major::Genes => "varm/X_late",
-        }
+        latent_name(self.samples)
+    }
+
+    /// Axis and width of every latent code.
+    fn latents(&self) -> impl Iterator<Item = (Major, usize)> {
+        let other = self.n_other_latent.map(|n| (self.samples.other(), n));
+        std::iter::once((self.samples, self.n_latent)).chain(other)
     }
 
     /// What is hashed beside the axes.
@@ -55,22 +60,23 @@ impl Layout {
         values.iter().copied().chain([self.latent_name()]).collect()
     }
 
-    fn n_samples(&self) -> usize {
-        self.shape[usize::from(self.samples == Major::Genes)]
+    fn len_of(&self, axis: Major) -> usize {
+        self.shape[usize::from(axis == Major::Genes)]
     }
 
     /// Values of the layer, or of the latent code where that is all.
     pub(super) fn n_values(&self) -> u64 {
         let [rows, columns] = match self.dtype {
             Some(_) => self.shape,
-            None => [self.n_samples(), self.n_latent],
+            None => [self.len_of(self.samples), self.n_latent],
         };
         rows as u64 * columns as u64
     }
 
     /// Bytes of the imputed values and of the latent code.
     pub(super) fn dense_bytes(&self) -> u64 {
-        let latent = self.n_samples() as u64 * self.n_latent as u64 * size_of::<f32>() as u64;
+        let latent =
+            self.latents().map(|(axis, n)| (self.len_of(axis) * n * size_of::<f32>()) as u64).sum::<u64>();
         let [rows, columns] = self.shape.map(|n| n as u64);
         latent + self.dtype.map_or(0, |dtype| rows * columns * dtype.size() as u64)
     }
@@ -88,6 +94,14 @@ impl Layout {
             Major::Genes => [chunk_values / self.batch_size, self.batch_size],
         };
         (n_cells > 0 && n_genes > 0).then(|| [chunk[0].clamp(1, n_cells), chunk[1].clamp(1, n_genes)])
+    }
+}
+
+/// Where the latent code of cells or genes stands.
+fn latent_name(axis: Major) -> &'static str {
+    match axis {
+        Major::Cells => "obsm/X_late",
+        Major::Genes => "varm/X_late",
     }
 }
 
@@ -163,7 +177,7 @@ pub(super) struct OutputFile<'a> {
     layout: Layout,
     counts: Option<Counts>,
     layer: Option<Dataset>,
-    latent: Dataset,
+    latents: Vec<(Major, Dataset)>,
     hashes: Option<Hashes>,
     axes: Vec<(String, String)>,
 }
@@ -201,17 +215,20 @@ impl<'a> OutputFile<'a> {
             let layers = h5ad::create_dict(&file, "layers")?;
             layer = Some(h5ad::create_array(&layers, "late", element, layout.shape, layout.chunk(dtype))?);
         }
-        let (group, name) = layout.latent_name().split_once('/').unwrap_or_default();
-        let group = h5ad::create_dict(&file, group)?;
-        let shape = [layout.n_samples(), layout.n_latent];
-        let latent = h5ad::create_array(&group, name, Dtype::F32, shape, None)?;
+        let mut latents = Vec::new();
+        for (axis, width) in layout.latents() {
+            let (group, name) = latent_name(axis).split_once('/').unwrap_or_default();
+            let group = h5ad::create_dict(&file, group)?;
+            let shape = [layout.len_of(axis), width];
+            latents.push((axis, h5ad::create_array(&group, name, Dtype::F32, shape, None)?));
+        }
         let axes = if hashed {
             vec![("obs".into(), hash_axis(obs)), ("var".into(), hash_axis(var))]
         } else {
             vec![]
         };
         let hashes = hashed.then(|| Hashes::of(&layout.objects()));
-        Ok(Self { path, file, layout, counts, layer, latent, hashes, axes })
+        Ok(Self { path, file, layout, counts, layer, latents, hashes, axes })
     }
 
     pub(super) fn layout(&self) -> &Layout {
@@ -251,19 +268,20 @@ impl<'a> OutputFile<'a> {
         written.map_err(|e| Error::hdf5(self.path, LAYER, "write", e))
     }
 
-    /// Writes the latent code of some samples, `samples.len() x n_latent`.
-    pub(super) fn write_latent(&mut self, samples: Range<usize>, code: &[f32]) -> Result<()> {
-        let name = self.layout.latent_name();
+    /// Writes the latent code of some cells or genes, `samples.len() x n_latent`.
+    pub(super) fn write_latent(&mut self, axis: Major, samples: Range<usize>, code: &[f32]) -> Result<()> {
+        let name = latent_name(axis);
         if let Some(hashes) = &mut self.hashes {
             hashes.update(name, code);
         }
-        write_rectangle(&self.latent, code, samples, 0..self.layout.n_latent)
-            .map_err(|e| Error::hdf5(self.path, name, "write", e))
+        let Some((_, latent)) = self.latents.iter().find(|(of, _)| *of == axis) else { return Ok(()) };
+        let width = code.len() / samples.len().max(1);
+        write_rectangle(latent, code, samples, 0..width).map_err(|e| Error::hdf5(self.path, name, "write", e))
     }
 
     /// Completes `X`. Returns the file, still open, and the hashes of its content.
     pub(super) fn finish(self) -> Result<(File, Vec<(String, String)>)> {
-        let Self { path, file, counts, mut hashes, mut axes, layer: _layer, latent: _latent, .. } = self;
+        let Self { path, file, counts, mut hashes, mut axes, layer: _layer, latents: _latents, .. } = self;
         if let Some(counts) = counts {
             counts.finish(path, &mut hashes)?;
         }
@@ -353,7 +371,7 @@ mod tests {
 
     fn atlas(dtype: Option<OutputDtype>) -> Layout {
         let (samples, n_latent, batch_size) = (Major::Cells, 400, 256);
-        Layout { shape: [1_306_127, 27_998], samples, n_latent, dtype, batch_size }
+        Layout { shape: [1_306_127, 27_998], samples, n_latent, n_other_latent: None, dtype, batch_size }
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub(super) const PANEL_BYTES: u64 = 4 * (PANEL_VALUES * size_of::<f32>()) as u64
 /// Rows of the file are put together in tiles of this many.
 const ROW_TILE: usize = 16;
 /// Marks what is not written.
-const NOT_WRITTEN: u32 = u32::MAX;
+pub(super) const NOT_WRITTEN: u32 = u32::MAX;
 
 /// Cells and genes of the largest rectangle of values, where samples go through the network `batch_size` at a time.
 pub(super) fn tile(samples: Major, batch_size: usize) -> [usize; 2] {
@@ -45,8 +45,8 @@ pub(super) struct Panel {
 /// What comes out, in order. Cells and genes are positions among those that are written.
 #[derive(Debug)]
 pub(super) enum Piece {
-    /// The latent code of consecutive samples, `samples.len() x n_latent`.
-    Latent { samples: Range<usize>, code: Vec<f32> },
+    /// The latent code of consecutive samples of this axis, `samples.len() x n_latent`.
+    Latent { of: Major, samples: Range<usize>, code: Vec<f32> },
     /// Imputed values of these samples.
     Values(Panel),
 }
@@ -80,6 +80,23 @@ pub(super) type Sink<'a> = &'a mut dyn FnMut(Piece) -> Result<()>;
 
 /// Runs the samples through the network.
 pub(super) fn run(request: &Request<'_>, sink: Sink<'_>) -> Result<()> {
+    let output = if request.latent_only { None } else { Some(Output::new(request)?) };
+    encode(request, sink, &mut |batch, samples, hidden, sink| {
+        let Some(output) = &output else { return Ok(()) };
+        let d = output.layer.input(hidden);
+        match request.store.major() {
+            Major::Cells => output.cells_as_samples(&d, batch, samples, sink),
+            Major::Genes => output.genes_as_samples(&d, batch, samples, sink),
+        }
+    })
+}
+
+/// What is done with a batch, the places of its samples among [`Request::samples`] and their last hidden activation,
+/// `samples.len() x wide`.
+pub(super) type WithHidden<'a> = &'a mut dyn FnMut(&Minibatch, Range<usize>, &[f32], Sink<'_>) -> Result<()>;
+
+/// Runs the samples through all layers but the last.
+pub(super) fn encode(request: &Request<'_>, sink: Sink<'_>, with_hidden: WithHidden<'_>) -> Result<()> {
     let builder = Builder::new(
         request.store,
         request.features,
@@ -91,7 +108,6 @@ pub(super) fn run(request: &Request<'_>, sink: Sink<'_>) -> Result<()> {
     let mut loader = Loader::new(builder, parallel::n_threads() > 1);
     let mut workspace = Workspace::default();
     let network = &request.model.network;
-    let output = if request.latent_only { None } else { Some(Output::new(request)?) };
     let row_nnz = &request.store.summary().row_nnz;
     let schedule = batches_in_order(request.samples, row_nnz, DEFAULT_SHUFFLE_WINDOW, request.batch_size);
     let mut done = 0;
@@ -106,14 +122,9 @@ pub(super) fn run(request: &Request<'_>, sink: Sink<'_>) -> Result<()> {
                 row.fill(0.0);
             }
         }
-        sink(Piece::Latent { samples: samples.clone(), code })?;
-        if let Some(output) = &output {
-            let d = output.layer.input(network.last_hidden(&workspace, samples.len()));
-            match request.store.major() {
-                Major::Cells => output.cells_as_samples(&d, batch, samples, sink)?,
-                Major::Genes => output.genes_as_samples(&d, batch, samples, sink)?,
-            }
-        }
+        sink(Piece::Latent { of: request.store.major(), samples: samples.clone(), code })?;
+        let hidden = network.last_hidden(&workspace, samples.len());
+        with_hidden(batch, samples, hidden, sink)?;
         Ok(ControlFlow::Continue(()))
     })?;
     Ok(())

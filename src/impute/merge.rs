@@ -159,6 +159,7 @@ impl Shards {
             shape: [whole.n_cells, whole.n_genes],
             samples: whole.samples,
             n_latent: whole.n_latent,
+            n_other_latent: None,
             dtype: whole.dtype,
             batch_size: whole.batch_size,
         }
@@ -248,6 +249,7 @@ impl Part {
             shape: self.manifest.shape(),
             samples: whole.samples,
             n_latent: whole.n_latent,
+            n_other_latent: None,
             dtype: whole.dtype,
             batch_size: whole.batch_size,
         }
@@ -311,7 +313,7 @@ impl Part {
         {
             let code: Vec<f32> = self.rectangle(&latent, name, &rows, &columns)?;
             hashes.update(name, &code);
-            out.write_latent(samples.start + rows.start..samples.start + rows.end, &code)?;
+            out.write_latent(whole.samples, samples.start + rows.start..samples.start + rows.end, &code)?;
             if whole.dtype.is_none() {
                 progress(code.len() as u64);
             }

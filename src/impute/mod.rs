@@ -1,6 +1,9 @@
-//! Imputation: every cell and gene through the network, streamed into an `.h5ad`, whole or in shards that are merged.
+//! Imputation: every cell and gene through the network, or through the better one of two, streamed into an `.h5ad`, whole
+//! or in shards that are merged.
 
 mod axes;
+mod choice;
+mod combine;
 mod file;
 mod forward;
 mod manifest;
@@ -10,6 +13,8 @@ mod record;
 mod shard;
 mod value;
 
+pub use choice::Chosen;
+pub use combine::{CombineReport, Models, combine, combining_bytes};
 pub use manifest::{Manifest, State, Whole};
 pub use merge::{MERGE_BYTES, MergeReport, Shards};
 pub use output::{ImputeReport, gathered_features, impute};
@@ -88,6 +93,7 @@ impl ImputeOptions {
             shape: self.shard.as_ref().map_or([source.cells().len(), n_genes], |shard| shard.shape()),
             samples: model.info.config.samples,
             n_latent: model.network.architecture.n_latent(),
+            n_other_latent: None,
             dtype: (!self.latent_only).then_some(self.dtype),
             batch_size: self.batch_size,
         }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::mpsc;
 
 use super::file::{Layout, OutputFile, Values};
-use super::forward::{self, Panel, Piece, Request};
+use super::forward::{self, Panel, Piece, Request, Sink};
 use super::manifest::Manifest;
 use super::record::Record;
 use super::{ImputeOptions, OutputDtype};
@@ -95,10 +95,12 @@ pub fn impute(
     let layout = options.layout(source, model);
     check_free_space(path, &layout)?;
     let [(obs, imputed_cells), (var, imputed_genes)] = flagged_axes(source, &request);
+    let written = Written { cell_store, cells: cells.clone(), genes, latent_only: options.latent_only };
     let record = Record::new(model, options)?;
     write_atomically(path, options.force, |temporary| {
         let file = OutputFile::create(temporary, layout, [&obs, &var], &record, shard.is_some())?;
-        let (file, contents) = compute_and_write(&request, cell_store, file, progress)?;
+        let (file, contents) =
+            compute_and_write(&written, file, progress, |sink| forward::run(&request, sink))?;
         if let Some(shard) = shard {
             Manifest { contents, ..shard.clone() }.write(&file, temporary)?;
         }
@@ -118,7 +120,7 @@ pub fn impute(
 }
 
 /// For every feature's axis element of the input the model's feature, or [`Builder::NO_FEATURE`].
-fn find_features(source: &dyn Source, model: &ModelFile) -> Vec<u32> {
+pub(super) fn find_features(source: &dyn Source, model: &ModelFile) -> Vec<u32> {
     let axis = source.axis(model.info.config.samples.other());
     let found = model.features.find_in(axis).into_iter();
     found.map(|feature| feature.unwrap_or(Builder::NO_FEATURE)).collect()
@@ -137,7 +139,12 @@ pub fn gathered_features(source: &dyn Source, model: &ModelFile, options: &Imput
     if options.latent_only || OutputLayer::is_in_place(&written) { 0 } else { written.len() }
 }
 
-fn check_overlap(source: &dyn Source, model: &ModelFile, features: &[u32], force: bool) -> Result<usize> {
+pub(super) fn check_overlap(
+    source: &dyn Source,
+    model: &ModelFile,
+    features: &[u32],
+    force: bool,
+) -> Result<usize> {
     let matched = features.iter().filter(|&&f| f != Builder::NO_FEATURE).count();
     let (noun, nouns) = match model.info.config.samples {
         Major::Cells => ("gene", "genes"),
@@ -167,7 +174,7 @@ fn check_overlap(source: &dyn Source, model: &ModelFile, features: &[u32], force
 }
 
 /// Whether each of some rows has an entry in a column that is a feature.
-fn observed_rows(store: &Store, features: &[u32], rows: &[u32]) -> Result<Vec<bool>> {
+pub(super) fn observed_rows(store: &Store, features: &[u32], rows: &[u32]) -> Result<Vec<bool>> {
     let parts = parallel::map(rows.chunks(ROWS).collect(), |rows: &[u32]| {
         let mut entries = RowEntries::default();
         let observed = rows.iter().map(|&row| {
@@ -194,16 +201,19 @@ fn flagged_axes(source: &dyn Source, request: &Request<'_>) -> [(Axis, usize); 2
         Major::Cells => (observed, genes.iter().map(|&gene| known(gene)).collect()),
         Major::Genes => (cells.iter().map(|&cell| known(cell)).collect(), observed),
     };
-    [(source.cells(), cells, cell_flags), (source.genes(), genes, gene_flags)].map(|(axis, chosen, flags)| {
-        let mut axis = axis.select(&chosen);
-        let count = flags.iter().filter(|&&flag| flag).count();
-        axis.columns.retain(|(name, _)| name != FLAG);
-        axis.columns.push((FLAG.into(), Column::Booleans(flags)));
-        (axis, count)
-    })
+    [(source.cells(), cells, cell_flags), (source.genes(), genes, gene_flags)]
+        .map(|(axis, chosen, flags)| flag(axis.select(&chosen), flags))
 }
 
-fn check_free_space(path: &Path, layout: &Layout) -> Result<()> {
+/// The axis with `flags` where values are imputed, and how many have it.
+pub(super) fn flag(mut axis: Axis, flags: Vec<bool>) -> (Axis, usize) {
+    let count = flags.iter().filter(|&&flag| flag).count();
+    axis.columns.retain(|(name, _)| name != FLAG);
+    axis.columns.push((FLAG.into(), Column::Booleans(flags)));
+    (axis, count)
+}
+
+pub(super) fn check_free_space(path: &Path, layout: &Layout) -> Result<()> {
     let needed = layout.dense_bytes();
     let [n_cells, n_genes] = layout.shape;
     let what = if layout.dtype.is_some() { "the imputed layer" } else { "the latent code" };
@@ -215,25 +225,36 @@ fn check_free_space(path: &Path, layout: &Layout) -> Result<()> {
     )
 }
 
+/// What of the input is written.
+pub(super) struct Written<'a> {
+    /// The input, a row a cell.
+    pub(super) cell_store: &'a Store,
+    pub(super) cells: Range<usize>,
+    /// Positions in the input, increasing.
+    pub(super) genes: &'a [u32],
+    /// The latent code is all that is written.
+    pub(super) latent_only: bool,
+}
+
 /// Computes on this thread and its pool, writes on another; returns what [`OutputFile::finish`] does.
-fn compute_and_write(
-    request: &Request<'_>,
-    cell_store: &Store,
+pub(super) fn compute_and_write(
+    written: &Written<'_>,
     file: OutputFile<'_>,
     progress: &dyn Fn(u64),
+    compute: impl FnOnce(Sink<'_>) -> Result<()>,
 ) -> Result<(hdf5::File, Vec<(String, String)>)> {
     // A rendezvous: one piece is written while the next is computed, and no third one is in memory.
     let (sender, receiver) = mpsc::sync_channel::<Piece>(0);
     std::thread::scope(|scope| {
         let writing = scope.spawn(move || {
-            let mut writer = Writer::new(request, cell_store, file)?;
+            let mut writer = Writer::new(written, file)?;
             receiver.iter().try_for_each(|piece| writer.write(piece))?;
             writer.file.finish()
         });
-        let computed = forward::run(request, &mut |piece| {
+        let computed = compute(&mut |piece| {
             let n_values = match &piece {
                 Piece::Values(panel) => panel.values.len(),
-                Piece::Latent { code, .. } if request.latent_only => code.len(),
+                Piece::Latent { code, .. } if written.latent_only => code.len(),
                 Piece::Latent { .. } => 0,
             };
             sender.send(piece).map_err(|_| Error::Resources {
@@ -254,24 +275,23 @@ fn compute_and_write(
 
 /// Receives the results and writes them to their place.
 struct Writer<'a> {
-    request: &'a Request<'a>,
-    cell_store: &'a Store,
+    written: &'a Written<'a>,
     file: OutputFile<'a>,
     /// For every gene of the input its place among those that are written.
-    written: Vec<u32>,
+    places: Vec<u32>,
     row: RowEntries,
 }
 
 impl<'a> Writer<'a> {
-    fn new(request: &'a Request<'a>, cell_store: &'a Store, file: OutputFile<'a>) -> Result<Self> {
-        let written = forward::positions(request.genes, cell_store.n_cols());
-        let mut writer = Self { request, cell_store, file, written, row: RowEntries::default() };
-        if request.store.major() == Major::Genes {
+    fn new(written: &'a Written<'a>, file: OutputFile<'a>) -> Result<Self> {
+        let places = forward::positions(written.genes, written.cell_store.n_cols());
+        let mut writer = Self { written, file, places, row: RowEntries::default() };
+        if writer.file.layout().samples == Major::Genes {
             // In runs, so that no more than one is mapped: elsewhere the gatherer sees to that.
-            for run in tiles(request.cells.len(), ROWS) {
-                let cells = request.cells.start + run.start..request.cells.start + run.end;
+            for run in tiles(written.cells.len(), ROWS) {
+                let cells = written.cells.start + run.start..written.cells.start + run.end;
                 writer.write_counts(cells.clone())?;
-                cell_store.release(cells);
+                written.cell_store.release(cells);
             }
         }
         Ok(writer)
@@ -279,12 +299,12 @@ impl<'a> Writer<'a> {
 
     fn write(&mut self, piece: Piece) -> Result<()> {
         match piece {
-            Piece::Latent { samples, code } => {
-                if self.request.store.major() == Major::Cells {
-                    let first = self.request.cells.start;
+            Piece::Latent { of, samples, code } => {
+                if of == Major::Cells {
+                    let first = self.written.cells.start;
                     self.write_counts(first + samples.start..first + samples.end)?;
                 }
-                self.file.write_latent(samples, &code)
+                self.file.write_latent(of, samples, &code)
             }
             Piece::Values(panel) => self.write_values(panel),
         }
@@ -292,14 +312,14 @@ impl<'a> Writer<'a> {
 
     /// Appends the counts of some cells of the input to `X`, those of the genes that are written.
     fn write_counts(&mut self, cells: Range<usize>) -> Result<()> {
-        if self.request.latent_only {
+        if self.written.latent_only {
             return Ok(());
         }
-        let Self { row, written, file, .. } = self;
+        let Self { written, row, places, file } = self;
         for cell in cells {
             row.clear();
-            self.cell_store.read_row(cell, row)?;
-            let places = row.indices.iter().map(|&gene| i32::try_from(written[gene as usize]));
+            written.cell_store.read_row(cell, row)?;
+            let places = row.indices.iter().map(|&gene| i32::try_from(places[gene as usize]));
             // What is not written has no place that fits.
             let entries = places.zip(&row.values).filter_map(|(place, &count)| Some((place.ok()?, count)));
             file.append_counts(entries)?;
@@ -327,7 +347,7 @@ impl<'a> Writer<'a> {
 
     fn beyond(&self, cells: &Range<usize>, genes: &Range<usize>, values: &[f32], largest: f32) -> Error {
         let at = values.iter().position(|value| value.is_nan() || value.abs() > largest).unwrap_or_default();
-        let cell = self.request.cells.start + cells.start + at / genes.len().max(1) + 1;
+        let cell = self.written.cells.start + cells.start + at / genes.len().max(1) + 1;
         let gene = genes.start + at % genes.len().max(1) + 1;
         Error::Resources {
             problem: format!(

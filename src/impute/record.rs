@@ -4,8 +4,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::ImputeOptions;
 use super::manifest::to_json;
+use super::{ImputeOptions, Models};
 use crate::error::Result;
 use crate::h5ad;
 use crate::model::ModelFile;
@@ -52,6 +52,30 @@ impl Record {
             best_epoch: info.best_epoch,
             best_validation_loss: info.best_validation_loss,
         })
+    }
+
+    /// Describes what two models write with `options`: the record of the one with genes as features, and what is another
+    /// for the one with cells as features.
+    pub(super) fn of_both(models: Models<'_>, options: &ImputeOptions) -> Result<Self> {
+        let mut record = Self::new(models.genes, options)?;
+        let other = Self::new(models.cells, options)?;
+        for (name, text) in &mut record.texts {
+            if name == "features" {
+                "both".clone_into(text);
+            }
+        }
+        for (name, text) in other.texts {
+            if name != "features" && !record.texts.contains(&(name.clone(), text.clone())) {
+                record.texts.push((format!("cells_model_{name}"), text));
+            }
+        }
+        let numbers = [
+            ("seed", other.seed.to_string()),
+            ("best_epoch", other.best_epoch.to_string()),
+            ("best_validation_loss", other.best_validation_loss.to_string()),
+        ];
+        record.texts.extend(numbers.map(|(name, text)| (format!("cells_model_{name}"), text)));
+        Ok(record)
     }
 
     pub(super) fn write(&self, file: &hdf5::File) -> Result<()> {

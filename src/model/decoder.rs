@@ -97,16 +97,29 @@ pub(super) fn masked_error<'b, S: Precision>(
     k: usize,
     entries_of: impl Fn(&'b Minibatch, Range<usize>) -> CsrView<'b> + Sync + Send,
 ) -> f64 {
+    masked_errors(isa, layer, batch, d, k, entries_of, |errors| errors.sum::<f64>()).into_iter().sum()
+}
+
+/// What `collect` makes of the squared errors at the entries of `entries_of(features)` (features x samples), for runs
+/// of features that cover all of them, in order.
+pub(super) fn masked_errors<'b, S: Precision, T: Send>(
+    isa: Isa,
+    layer: &Layer<S>,
+    batch: &'b Minibatch,
+    d: &[f32],
+    k: usize,
+    entries_of: impl Fn(&'b Minibatch, Range<usize>) -> CsrView<'b> + Sync + Send,
+    collect: impl Fn(&mut dyn Iterator<Item = f64>) -> T + Sync + Send,
+) -> Vec<T> {
     let tasks = (0..batch.n_tasks()).map(|task| batch.task_features(task)).collect();
     let row_words = S::row_words(k);
-    let sums = parallel::map(tasks, |features: Range<usize>| {
+    parallel::map(tasks, |features: Range<usize>| {
         let entries = entries_of(batch, features.clone());
         let mut y = vec![0.0; entries.nnz()];
         let w = &layer.weight.value[features.start * row_words..features.end * row_words];
         sddmm::<S>(isa, &mut y, entries, d, w, &layer.bias.value[features], k);
-        y.iter().zip(entries.data()).map(|(&y, &x)| f64::from(y - x).powi(2)).sum::<f64>()
-    });
-    sums.into_iter().sum()
+        collect(&mut y.iter().zip(entries.data()).map(|(&y, &x)| f64::from(y - x).powi(2)))
+    })
 }
 
 /// As [`masked_step`], with the loss on every entry, zeros included, but for the held-out ones: the

@@ -180,6 +180,23 @@ impl<S: Precision> Network<S> {
         Ok(StepResult { sum, count: batch.held_out.nnz() as f64 })
     }
 
+    /// The squared error of every held-out entry of `batch`, in their order, without dropout.
+    ///
+    /// # Errors
+    /// When the workspace cannot grow.
+    pub fn held_out_errors(
+        &self,
+        workspace: &mut Workspace<S>,
+        batch: &Minibatch,
+        isa: Isa,
+    ) -> Result<Vec<f64>> {
+        self.encode(workspace, batch, isa, KernelForm::Auto, None)?;
+        let (d, k) = (self.last_hidden(workspace, batch.n_samples()), self.architecture.wide());
+        let entries_of = Minibatch::held_out_of;
+        let collect = |errors: &mut dyn Iterator<Item = f64>| errors.collect::<Vec<_>>();
+        Ok(decoder::masked_errors(isa, &self.decoder, batch, d, k, entries_of, collect).concat())
+    }
+
     /// The loss of the entries of `batch` that are input and target at once, without dropout.
     ///
     /// # Errors

@@ -5,7 +5,6 @@ use std::path::Path;
 use late_fast_kernels::Isa;
 use serde::Serialize;
 
-use super::super::args::{TrainArgs, quoted};
 use super::super::input::Input;
 use super::super::memory::Resident;
 use crate::budget::human_bytes;
@@ -119,13 +118,13 @@ impl<'a> TrainSummary<'a> {
         }
     }
 
-    pub(super) fn text(&self, args: &TrainArgs, scored: u64) -> String {
+    pub(super) fn text(&self, scored: u64) -> String {
         let what = match self.validation {
             Validation::Entries { .. } => format!("{scored} held-out entries"),
             Validation::Samples { .. } => format!("{scored} entries of held-out samples"),
         };
         let ended = if self.stopped_early { "stopped early after" } else { "trained for" };
-        let mut text = format!(
+        format!(
             "{ended} {} epochs in {:.1} s ({:.2} s an epoch); best epoch {}: mean squared error {:.5} on {what}\n\
              {}; {:.1}% of the time went to waiting for data\n\
              model in {}",
@@ -137,15 +136,6 @@ impl<'a> TrainSummary<'a> {
             self.resident.text(),
             100.0 * self.idle_share,
             self.out.display()
-        );
-        if args.impute.is_none() {
-            text += &format!(
-                "\nnext: late-fast impute --model {} --input {}{} --out imputed.h5ad",
-                quoted(&self.out.to_string_lossy()),
-                quoted(&args.input.path.to_string_lossy()),
-                args.input.options_as_typed(),
-            );
-        }
-        text
+        )
     }
 }
