@@ -1,4 +1,4 @@
-//! The files we write, imputed and simulated, in anndata and scanpy, an old and a new version, each installed by pip into an environment
+//! The files we write, imputed, simulated and made for benchmarks, in anndata and scanpy, an old and a new version, each installed by pip into an environment
 //! of its own under the target directory.
 //!
 //! Skipped only where there is no Python. The old versions need Python 3.8 to 3.11: elsewhere they are skipped.
@@ -85,6 +85,30 @@ fn scanpy_opens_what_is_simulated() {
     }
     let names = ["v2.h5", "v3.h5", "v3.labels.csv", "truth.h5ad"];
     check_in_every_version(version, "check_simulated.py", &names.map(|name| place.path(name)));
+}
+
+#[test]
+fn scanpy_opens_benchmark_inputs() {
+    let Some(version) = python_version() else {
+        println!("SKIPPED scanpy_opens_benchmark_inputs: no python3 on this machine");
+        return;
+    };
+    let place = Workplace::new();
+    let size = ["--cells", "400", "--genes", "300", "--density", "0.2", "--genome", "mm10"];
+    // Both as inputs: the expected counts are real numbers, and have columns of cells.
+    place.succeed(&[&["simulate", "in.h5", "--truth", "in.h5ad"][..], &size].concat());
+    for command in [
+        &["mask", "--input", "in.h5", "--out", "masked.h5", "--density", "0.1"][..],
+        &["mask", "--input", "in.h5", "--out", "masked.h5ad", "--density", "0.1"],
+        &["mask", "--input", "in.h5ad", "--out", "real.h5ad", "--density", "0.1"],
+        &["downsample", "--input", "in.h5", "--out", "thin.h5ad", "--per-cell", "50"],
+        &["split", "--input", "in.h5", "--train", "train.h5", "--test", "test.h5ad"],
+    ] {
+        place.succeed(command);
+    }
+    let names =
+        ["in.h5", "in.h5ad", "masked.h5", "masked.h5ad", "real.h5ad", "thin.h5ad", "train.h5", "test.h5ad"];
+    check_in_every_version(version, "check_perturbed.py", &names.map(|name| place.path(name)));
 }
 
 /// Runs a script of `tests/interop` on these files.

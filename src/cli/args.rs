@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
 use super::memory::parse_bytes;
 use crate::config::{KernelForm, Loss, LossNorm, ParamDtype, TrainConfig};
 use crate::impute::{OutputDtype, OutputProducts, OutputScale, Policy, Shard};
 use crate::minibatch::Transform;
+use crate::perturb::SplitOptions;
 use crate::simulate::SimulateLayout;
 use crate::store::StoreDtype;
 
@@ -36,6 +37,12 @@ pub(super) enum Command {
     Inspect(InspectArgs),
     /// Make a synthetic 10x matrix of any size, with cell types
     Simulate(SimulateArgs),
+    /// Hide random entries of a matrix, to impute them and compare
+    Mask(MaskArgs),
+    /// Thin out the molecules of a count matrix
+    Downsample(DownsampleArgs),
+    /// Split the molecules of a count matrix in two, for training and for testing
+    Split(SplitArgs),
     /// Show which kernels are used on this CPU, and how fast they are
     Kernels(KernelsArgs),
 }
@@ -324,6 +331,75 @@ pub(super) struct SimulateArgs {
     /// Write the expected counts here: dense, 2 GiB at most
     #[arg(long, value_name = "FILE.h5ad")]
     pub(super) truth: Option<PathBuf>,
+}
+
+/// The matrix that a benchmark input is made from.
+#[derive(Debug, Args)]
+pub(super) struct SourceArgs {
+    /// 10x HDF5 (v2, v3) or AnnData h5ad; told apart by content
+    #[arg(long = "input", visible_alias = "h5", short = 'i', value_name = "FILE")]
+    pub(super) path: PathBuf,
+    #[command(flatten)]
+    pub(super) matrix: MatrixArgs,
+    /// Directory in which the unpacked matrix is kept for later runs [default: not kept; beside the output meanwhile]
+    #[arg(long, value_name = "DIR")]
+    pub(super) cache: Option<PathBuf>,
+    /// Seed of the choice
+    #[arg(long, value_name = "N", default_value_t = TrainConfig::default().seed)]
+    pub(super) seed: u64,
+}
+
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("amount").required(true))]
+pub(super) struct MaskArgs {
+    #[command(flatten)]
+    pub(super) source: SourceArgs,
+    /// The file to write: .h5 (10x HDF5) or .h5ad (AnnData)
+    #[arg(long, short, value_name = "FILE")]
+    pub(super) out: PathBuf,
+    /// Share of all cells x genes that stays observed, exactly
+    #[arg(long, value_name = "SHARE", group = "amount")]
+    pub(super) density: Option<f64>,
+    /// Share of the observed entries that stays, exactly
+    #[arg(long, value_name = "SHARE", group = "amount")]
+    pub(super) keep: Option<f64>,
+    /// Leave the layers `truth` and `masked` out of an h5ad file
+    #[arg(long)]
+    pub(super) no_truth: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("amount").required(true))]
+pub(super) struct DownsampleArgs {
+    #[command(flatten)]
+    pub(super) source: SourceArgs,
+    /// The file to write: .h5 (10x HDF5) or .h5ad (AnnData)
+    #[arg(long, short, value_name = "FILE")]
+    pub(super) out: PathBuf,
+    /// Keep each molecule with this probability
+    #[arg(long, value_name = "SHARE", group = "amount")]
+    pub(super) fraction: Option<f64>,
+    /// Keep exactly so many molecules of every cell; cells with fewer stay as they are
+    #[arg(long, value_name = "N", group = "amount")]
+    pub(super) per_cell: Option<u64>,
+    /// Keep exactly so many molecules of the whole matrix
+    #[arg(long, value_name = "N", group = "amount")]
+    pub(super) total: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SplitArgs {
+    #[command(flatten)]
+    pub(super) source: SourceArgs,
+    /// The file for the molecules to train on: .h5 (10x HDF5) or .h5ad (AnnData)
+    #[arg(long, value_name = "FILE")]
+    pub(super) train: PathBuf,
+    /// The file for the other molecules
+    #[arg(long, value_name = "FILE")]
+    pub(super) test: PathBuf,
+    /// Probability of a molecule to be for training
+    #[arg(long, value_name = "SHARE", default_value_t = SplitOptions::default().fraction)]
+    pub(super) fraction: f64,
 }
 
 #[derive(Debug, Args)]
