@@ -19,7 +19,7 @@ use crate::matrix::Major;
 use crate::model::ModelFile;
 use crate::parallel;
 use crate::store::{Prepared, Storing};
-use crate::train::{MODEL_FILE, entries_of_largest_batch};
+use crate::train::{entries_of_largest_batch, model_path};
 
 /// Samples that go through the network at a time: a power of two, so that batches fill chunks of the output.
 const BATCH_SIZE: usize = 256;
@@ -35,8 +35,7 @@ pub(super) fn run(args: &ImputeArgs, common: &Common) -> anyhow::Result<()> {
     let out = shard.map_or_else(|| args.out.clone(), |shard| shard.path(&args.out));
     // A shard may be there already, done.
     check_output(&out, &args.input.path, common.force || shard.is_some())?;
-    let model_path = if args.model.is_dir() { args.model.join(MODEL_FILE) } else { args.model.clone() };
-    let model = ModelFile::read(&model_path)?;
+    let model = ModelFile::read(&model_path(&args.model))?;
     reporter.say(&format!(
         "model: {} {}, {}; trained on {}, validation error {:.5}",
         model.features.len(),

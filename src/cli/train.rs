@@ -15,7 +15,7 @@ use super::interrupt::Interrupt;
 use super::kernels::chosen_isa;
 use super::memory::{self, Resident};
 use super::report::{Reporter, TrainingProgress};
-use crate::atomic::{ResultDirectory, check_free_space, parent, refuse_existing};
+use crate::atomic::{ResultDirectory, check_free_space, is_same_file, parent, refuse_existing};
 use crate::config::{DEFAULT_HOLDOUT, DEFAULT_SPLIT, TrainConfig, Validation};
 use crate::error::{Error, Result};
 use crate::impute::memory_bytes;
@@ -25,13 +25,17 @@ use crate::model::{ModelFile, Placement};
 use crate::parallel;
 use crate::store::{Store, Storing};
 use crate::train::{
-    Identity, Keeper, Kept, MODEL_FILE, Outcome, Plan, Results, Split, Task, Trained,
+    Aligned, Identity, Keeper, Kept, MODEL_FILE, Outcome, Plan, Reference, Results, Split, Task, Trained,
     entries_of_largest_batch, list_checkpoints, remove_checkpoints, train,
 };
 
 pub(super) fn run(args: &TrainArgs, common: &Common) -> anyhow::Result<Ending> {
-    let config = config_of(args)?;
+    let reference = args.init.as_deref().map(Reference::open).transpose()?;
+    let config = config_of(args, reference.as_ref().map_or_else(TrainConfig::default, Reference::defaults))?;
     config.validate()?;
+    if let Some(reference) = &reference {
+        reference.check(&config)?;
+    }
     let isa = chosen_isa()?;
     let reporter = Reporter::new(common);
     let out = args.out.clone().unwrap_or_else(|| default_out(&args.input.path));
@@ -45,8 +49,18 @@ pub(super) fn run(args: &TrainArgs, common: &Common) -> anyhow::Result<Ending> {
     }
     let cache = args.cache.clone().unwrap_or_else(|| parent(&out).to_owned());
     let budget = common.memory.unwrap_or_else(memory::available);
-    let job =
-        Job { args, common, config: &config, isa, out: &out, cache: &cache, budget, reporter: &reporter };
+    let (out, cache, reporter) = (&*out, &*cache, &reporter);
+    let job = Job {
+        args,
+        common,
+        config: &config,
+        reference: reference.as_ref(),
+        isa,
+        out,
+        cache,
+        budget,
+        reporter,
+    };
     parallel::with_threads(common.threads, || job.run())?
 }
 
@@ -56,6 +70,8 @@ struct Job<'a> {
     args: &'a TrainArgs,
     common: &'a Common,
     config: &'a TrainConfig,
+    /// The model to start from.
+    reference: Option<&'a Reference>,
     isa: Isa,
     /// The run's directory.
     out: &'a Path,
@@ -68,7 +84,7 @@ struct Job<'a> {
 
 impl Job<'_> {
     fn run(&self) -> anyhow::Result<Ending> {
-        let Self { args, config, isa, reporter, budget, .. } = *self;
+        let Self { args, common, config, reference, isa, reporter, budget, .. } = *self;
         let finished = if args.resume { self.finished_model()? } else { None };
         if finished.is_some() && args.impute.as_ref().is_none_or(|path| path.exists()) {
             return Ok(Ending::Done);
@@ -89,15 +105,24 @@ impl Job<'_> {
         let n_names = input.source.cells().len() + input.source.genes().len();
         let mut plan = Plan::new(config, &summary, &split, n_names, isa);
         plan.fit(budget);
+        let axis = input.source.axis(config.samples.other());
+        let aligned = reference.map(|reference| (reference, reference.align(axis, &split)));
+        plan.reference = aligned.as_ref().map(|(reference, aligned)| reference.plan(aligned, config));
         let text = describe_plan(&plan, config, &input, isa, budget);
+        let check_overlap = || match &aligned {
+            Some((reference, aligned)) => reference.check_overlap(aligned, path, axis, &split, common.force),
+            None => Ok(()),
+        };
         if args.dry_run {
             reporter.result("plan", &plan, &text)?;
             plan.check(budget, config)?;
+            check_overlap()?;
             return Ok(Ending::Done);
         }
         if is_to_train {
             reporter.say(&text);
             plan.check(budget, config)?;
+            check_overlap()?;
             self.check_space(&plan)?;
         }
         if args.impute.is_some() {
@@ -113,7 +138,13 @@ impl Job<'_> {
         };
         let (model, mut told) = match finished {
             Some(model) => (model, Ok(())),
-            None => match self.train(source.as_ref(), store, &split, &plan)? {
+            None => match self.train(
+                source.as_ref(),
+                store,
+                &split,
+                &plan,
+                aligned.map(|(_, aligned)| aligned),
+            )? {
                 Some(trained) => trained,
                 None => return Ok(Ending::Stopped),
             },
@@ -134,9 +165,11 @@ impl Job<'_> {
         store: &Store,
         split: &Split,
         plan: &Plan,
+        aligned: Option<Aligned>,
     ) -> anyhow::Result<Option<(ModelFile, anyhow::Result<()>)>> {
         let Self { args, config, isa, out, reporter, .. } = *self;
         let counts = split.count(store, source.path(), config)?;
+        let start = self.reference.zip(aligned.as_ref());
         let results = Results {
             input: source.path(),
             cells: source.cells(),
@@ -144,10 +177,12 @@ impl Job<'_> {
             config,
             split,
             counts,
+            reference: start.map(|(reference, aligned)| reference.provenance(aligned)),
         };
         let place = |in_files| if in_files { Placement::File(self.cache) } else { Placement::Memory };
         let (parameters, best) = (place(plan.kept == Kept::AllInFiles), place(plan.kept != Kept::InMemory));
-        let task = Task { store, split, config, isa, parameters, best };
+        let start = start.map(|(reference, aligned)| reference.start(aligned, config));
+        let task = Task { store, split, config, isa, parameters, best, start };
         if !args.resume {
             // Of an earlier run, which --force allows to be replaced.
             remove_checkpoints(out)?;
@@ -158,7 +193,8 @@ impl Job<'_> {
             Interval::Never => None,
         };
         let input = results.fingerprint(store.summary());
-        let identity = Identity { config: config.clone(), input, kernels: isa.name().into() };
+        let reference = self.reference.map(|reference| reference.hash().to_owned());
+        let identity = Identity { config: config.clone(), input, kernels: isa.name().into(), reference };
         let mut keeper = Keeper::new(out, identity, interval, interrupt.flag());
         let n_samples = split.train.len() as u64;
         let progress = TrainingProgress::new(reporter, config.epochs, n_samples, sample_nouns(config));
@@ -226,6 +262,14 @@ impl Job<'_> {
                 remedy: "choose another --out, or start over with --force and without --resume".into(),
             });
         }
+        let [own, found] =
+            [self.reference.map(Reference::hash), info.reference.as_ref().map(|reference| &*reference.hash)];
+        if own != found {
+            return Err(Error::Usage {
+                problem: format!("{}: the model there started from another one (--init)", path.display()),
+                remedy: "choose another --out, or start over with --force and without --resume".into(),
+            });
+        }
         // A crash may have left them there.
         remove_checkpoints(self.out)?;
         self.reporter.say(&format!(
@@ -286,7 +330,17 @@ impl Job<'_> {
             }
             check_output(path, &args.input.path, common.force)?;
         }
-        refuse_existing(&out.join(MODEL_FILE), common.force)?;
+        let model = out.join(MODEL_FILE);
+        if self.reference.is_some_and(|reference| is_same_file(reference.path(), &model)) {
+            return Err(Error::Usage {
+                problem: format!(
+                    "--init and --out are both {}: the model would be overwritten",
+                    out.display()
+                ),
+                remedy: "choose another --out".into(),
+            });
+        }
+        refuse_existing(&model, common.force)?;
         let directory = ResultDirectory::open(out)?;
         if !args.resume && !common.force && !list_checkpoints(out)?.is_empty() {
             return Err(Error::Usage {
@@ -306,7 +360,8 @@ fn unused(options: &str, without: &str) -> Error {
     }
 }
 
-fn config_of(args: &TrainArgs) -> Result<TrainConfig> {
+/// The settings: those given, and `defaults` for widths, scale and learning rate.
+fn config_of(args: &TrainArgs, defaults: TrainConfig) -> Result<TrainConfig> {
     let validation = match (args.validation, args.holdout, &args.split) {
         (ValidationArg::Entries, _, Some(_)) => {
             return Err(unused("the shares of --split", "--validation samples"));
@@ -331,21 +386,22 @@ fn config_of(args: &TrainArgs) -> Result<TrainConfig> {
             FeaturesArg::Genes => Major::Cells,
             FeaturesArg::Cells => Major::Genes,
         },
-        hidden: args.hidden.clone(),
+        hidden: args.hidden.clone().unwrap_or(defaults.hidden),
         dropout_in: args.dropout_in,
         dropout_hidden: args.dropout_hidden,
-        learning_rate: args.lr,
+        learning_rate: args.lr.unwrap_or(defaults.learning_rate),
         batch_size: args.batch_size,
         epochs: args.epochs,
         patience: args.patience,
         loss: args.loss,
         loss_norm: args.loss_norm,
-        transform: args.transform,
+        transform: args.transform.unwrap_or(defaults.transform),
         store_dtype: args.input.store_dtype,
         validation,
         shuffle_window: args.shuffle_window,
         param_dtype: args.param_dtype,
         kernel: args.kernel,
+        freeze_encoder: args.freeze_encoder,
         seed: args.seed,
     })
 }

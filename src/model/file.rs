@@ -76,6 +76,13 @@ pub struct Overlap {
     pub unused: u64,
 }
 
+impl Overlap {
+    /// Features that were found.
+    pub fn found(self) -> u64 {
+        self.by_id + self.by_name
+    }
+}
+
 /// A network with what it was trained on.
 #[derive(Debug)]
 pub struct ModelFile {
@@ -260,8 +267,9 @@ impl StoredModel {
     /// When one is missing or has another shape.
     pub(super) fn values(&self) -> Result<Vec<StoredValues<'_>>> {
         let path = &self.path;
-        let invalid =
-            |object: &str, expected: String, found: String| Error::input(path, object, expected, found, REMEDY);
+        let invalid = |object: &str, expected: String, found: String| {
+            Error::input(path, object, expected, found, REMEDY)
+        };
         let tensors = SafeTensors::deserialize(self.map.bytes())
             .map_err(|e| invalid("file", "a safetensors model".into(), e.to_string()))?;
         let architecture = &self.info.architecture;

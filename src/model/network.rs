@@ -88,11 +88,7 @@ impl<S: Precision> Network<S> {
         Self::zeros_with(architecture, place, false)
     }
 
-    fn zeros_with(
-        architecture: Architecture,
-        place: Placement<'_>,
-        encoder_is_frozen: bool,
-    ) -> Result<Self> {
+    fn zeros_with(architecture: Architecture, place: Placement<'_>, encoder_is_frozen: bool) -> Result<Self> {
         let (n, k) = (architecture.n_features, architecture.wide());
         let bias = |n_out| Tensor::zeros(n_out, Placement::Memory);
         let len = n * S::row_words(k);
