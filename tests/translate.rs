@@ -425,7 +425,7 @@ fn a_model_of_another_genome_release_imputes() {
     assert!(run.stdout.contains("40 of the model's 100 features found"), "{}", run.stdout);
 }
 
-/// What is learned from other cells of the same kinds serves at once: measured 40 times less error.
+/// What is learned from other cells of the same kinds serves at once: five times less error was measured.
 #[test]
 fn what_a_reference_knows_needs_not_be_learned_again() {
     let place = Workplace::new();

@@ -47,6 +47,8 @@ pub struct ReferencePlan {
     pub overlap: Overlap,
     /// Whether everything up to the latent layer stays as it is.
     pub freeze_encoder: bool,
+    /// Adam's learning rate, lower by default than from a random start.
+    pub learning_rate: f32,
 }
 
 /// The model file meant by a run's directory or a file.
@@ -204,6 +206,7 @@ impl Reference {
             n_features: self.model.features.len(),
             overlap: aligned.overlap,
             freeze_encoder: config.freeze_encoder,
+            learning_rate: config.learning_rate,
         }
     }
 
@@ -231,12 +234,13 @@ impl ReferencePlan {
         };
         format!(
             "starts from {} (trained on {}): {} of {} {nouns} found there, {by_id} by id and {by_name} by name; \
-             {initialised} {others}; {unused} of its {} unused",
+             {initialised} {others}; {unused} of its {} unused; learning rate {}",
             self.path.display(),
             self.trained_on,
             by_id + by_name,
             by_id + by_name + initialised,
             self.n_features,
+            self.learning_rate,
         )
     }
 }
