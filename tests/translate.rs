@@ -353,14 +353,14 @@ fn larger_workplace(hidden: &str) -> Workplace {
     place
 }
 
-const LARGER: &[&str] = &["train", "--h5", "in.h5", "--batch-size", "16", "--epochs", "12"];
+const LARGER: &[&str] = &["train", "--h5", "in.h5", "--batch-size", "16"];
 
 #[test]
 fn an_interrupted_run_goes_on_with_the_same_bits_and_the_same_reference() {
     let place = larger_workplace("40,20");
     let init = |number: &'static str, out| {
         let model = if number == "1" { "ref1.late" } else { "ref2.late" };
-        [LARGER, &["--init", model, "--out", out]].concat()
+        [LARGER, &["--init", model, "--epochs", "12", "--out", out]].concat()
     };
     for more in [&[][..], &["--param-dtype", "bf16"], &["--freeze-encoder", "--lr", "3e-3"]] {
         place.succeed(&[&init("1", "whole.late"), more, &["--force"]].concat());
@@ -373,7 +373,7 @@ fn an_interrupted_run_goes_on_with_the_same_bits_and_the_same_reference() {
         child.kill().unwrap();
         child.wait().unwrap();
         assert!(is_there("run.late/checkpoint-") > 0, "{more:?}: it was done before it was killed");
-        let at_random = ["--hidden", "40,20", "--lr", "3e-5", "--out", "run.late"];
+        let at_random = ["--hidden", "40,20", "--lr", "3e-5", "--epochs", "12", "--out", "run.late"];
         for other in [[init("2", "run.late"), more.to_vec()].concat(), [LARGER, &at_random].concat()] {
             let run = place.run(&[&other[..], &["--resume"]].concat());
             assert_eq!(run.code, Some(2), "{other:?}: {}", run.stderr);
@@ -399,7 +399,7 @@ fn threads_and_places_do_not_matter() {
     let place = larger_workplace("2000,40");
     for more in [&[][..], &["--param-dtype", "bf16"], &["--freeze-encoder"], &["--kernel", "dense"]] {
         let run = |out, options: &[&str]| {
-            let init = ["--init", "ref1.late", "--lr", "3e-3", "--out", out, "--force"];
+            let init = ["--init", "ref1.late", "--lr", "3e-3", "--epochs", "2", "--out", out, "--force"];
             place.succeed(&[LARGER, &init, more, options].concat())
         };
         run("one.late", &["--threads", "1"]);

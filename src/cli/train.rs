@@ -102,17 +102,16 @@ impl Job<'_> {
         input.check_scale(config.transform, reporter);
         let summary = input.summary_by(config.samples);
         let split = Split::new(&summary, config)?;
-        let n_names = input.source.cells().len() + input.source.genes().len();
+        let n_names = input.source.cells().len()
+            + input.source.genes().len()
+            + reference.map_or(0, Reference::n_features);
         let mut plan = Plan::new(config, &summary, &split, n_names, isa);
         plan.fit(budget);
         let axis = input.source.axis(config.samples.other());
-        let aligned = reference.map(|reference| (reference, reference.align(axis, &split)));
-        plan.reference = aligned.as_ref().map(|(reference, aligned)| reference.plan(aligned, config));
+        let aligned = reference.map(|reference| reference.align(axis, &split));
+        plan.reference = aligned.as_ref().map(|aligned| aligned.plan(config));
         let text = describe_plan(&plan, config, &input, isa, budget);
-        let check_overlap = || match &aligned {
-            Some((reference, aligned)) => reference.check_overlap(aligned, path, axis, &split, common.force),
-            None => Ok(()),
-        };
+        let check_overlap = || aligned.as_ref().map_or(Ok(()), |aligned| aligned.check(path, common.force));
         if args.dry_run {
             reporter.result("plan", &plan, &text)?;
             plan.check(budget, config)?;
@@ -138,13 +137,7 @@ impl Job<'_> {
         };
         let (model, mut told) = match finished {
             Some(model) => (model, Ok(())),
-            None => match self.train(
-                source.as_ref(),
-                store,
-                &split,
-                &plan,
-                aligned.map(|(_, aligned)| aligned),
-            )? {
+            None => match self.train(source.as_ref(), store, &split, &plan, aligned.as_ref())? {
                 Some(trained) => trained,
                 None => return Ok(Ending::Stopped),
             },
@@ -165,11 +158,10 @@ impl Job<'_> {
         store: &Store,
         split: &Split,
         plan: &Plan,
-        aligned: Option<Aligned>,
+        aligned: Option<&Aligned<'_>>,
     ) -> anyhow::Result<Option<(ModelFile, anyhow::Result<()>)>> {
         let Self { args, config, isa, out, reporter, .. } = *self;
         let counts = split.count(store, source.path(), config)?;
-        let start = self.reference.zip(aligned.as_ref());
         let results = Results {
             input: source.path(),
             cells: source.cells(),
@@ -177,11 +169,11 @@ impl Job<'_> {
             config,
             split,
             counts,
-            reference: start.map(|(reference, aligned)| reference.provenance(aligned)),
+            reference: aligned.map(Aligned::provenance),
         };
         let place = |in_files| if in_files { Placement::File(self.cache) } else { Placement::Memory };
         let (parameters, best) = (place(plan.kept == Kept::AllInFiles), place(plan.kept != Kept::InMemory));
-        let start = start.map(|(reference, aligned)| reference.start(aligned, config));
+        let start = aligned.map(|aligned| aligned.start(config));
         let task = Task { store, split, config, isa, parameters, best, start };
         if !args.resume {
             // Of an earlier run, which --force allows to be replaced.

@@ -20,6 +20,8 @@ use crate::tensors;
 const VERSION: u32 = 1;
 const METADATA_KEY: &str = "late_fast";
 const FEATURES_TENSOR: &str = "features";
+/// A model that stays in its file is looked at in pieces of this many bytes or values.
+const PIECE: usize = 1 << 24;
 const REMEDY: &str = "give a model.safetensors written by late-fast train, or train again";
 
 /// What a model file says about its network.
@@ -197,7 +199,12 @@ impl StoredModel {
     /// As [`ModelFile::read`].
     pub fn open(path: &Path) -> Result<Self> {
         let stored = Self::map(path)?;
-        stored.values()?.iter().try_for_each(|array| array.check_finite(path))?;
+        for StoredValues { name, values } in stored.values()? {
+            for values in values.chunks(PIECE) {
+                StoredValues { name: name.clone(), values }.check_finite(path)?;
+                stored.release();
+            }
+        }
         Ok(stored)
     }
 
@@ -209,8 +216,16 @@ impl StoredModel {
     /// A hash of the file, in hexadecimal.
     pub fn hash(&self) -> String {
         let mut hasher = blake3::Hasher::new();
-        hasher.update_rayon(self.map.bytes());
+        for piece in self.map.bytes().chunks(PIECE) {
+            hasher.update(piece);
+            self.release();
+        }
         hasher.finalize().to_hex().to_string()
+    }
+
+    /// Gives back the memory that the file took since it was looked at.
+    pub(super) fn release(&self) {
+        self.map.release(0..self.map.bytes().len());
     }
 
     /// Opens a model file and checks all but the values of its parameters.

@@ -51,6 +51,7 @@ impl<S: Precision> Network<S> {
                 *bias = f32::from_le_bytes(decoder_bias[*feature as usize]);
             }
         }
+        model.release();
         Ok(network)
     }
 }

@@ -24,13 +24,15 @@ pub struct Reference {
     hash: String,
 }
 
-/// The reference's features as the run's.
+/// A reference, and which of its features are those of a run.
 #[derive(Debug)]
-pub struct Aligned {
+pub struct Aligned<'a> {
+    reference: &'a Reference,
     /// For every feature of the run the reference's, if there is one.
     features: Vec<Option<u32>>,
-    /// How many are the same.
-    pub overlap: Overlap,
+    overlap: Overlap,
+    /// The run's first feature.
+    first: String,
 }
 
 /// What the plan says of the reference.
@@ -75,6 +77,11 @@ impl Reference {
     /// A hash of the file, in hexadecimal.
     pub fn hash(&self) -> &str {
         &self.hash
+    }
+
+    /// The number of its features.
+    pub fn n_features(&self) -> usize {
+        self.model.features.len()
     }
 
     /// The defaults of a run that starts from it: its widths and scale, and a lower learning rate.
@@ -130,7 +137,7 @@ impl Reference {
     }
 
     /// Finds the features of a run, which are those of `split` along `axis`.
-    pub fn align(&self, axis: &Axis, split: &Split) -> Aligned {
+    pub fn align(&self, axis: &Axis, split: &Split) -> Aligned<'_> {
         // The whole axis is looked at: an id counts even where the gene was never observed.
         let found = self.model.features.align(axis);
         let mut overlap = Overlap::default();
@@ -144,80 +151,73 @@ impl Reference {
             found.map(|found| found.feature)
         });
         let features = features.collect();
-        overlap.unused = self.model.features.len() as u64 - overlap.found();
-        Aligned { features, overlap }
+        overlap.unused = self.n_features() as u64 - overlap.found();
+        let first = split.features.first().map(|&position| axis.names[position as usize].clone());
+        Aligned { reference: self, features, overlap, first: first.unwrap_or_default() }
     }
+}
 
-    /// Refuses a run that has hardly a feature in common with the reference, or with `force` one that has none.
+impl Aligned<'_> {
+    /// Refuses a run on `input` that has hardly a feature in common with the reference, or with `force` one that has
+    /// none.
     ///
     /// # Errors
     /// Names both sides' first features.
-    pub fn check_overlap(
-        &self,
-        aligned: &Aligned,
-        input: &Path,
-        axis: &Axis,
-        split: &Split,
-        force: bool,
-    ) -> Result<()> {
-        let (found, n_features) = (aligned.overlap.found(), split.features.len());
+    pub fn check(&self, input: &Path, force: bool) -> Result<()> {
+        let (found, n_features) = (self.overlap.found(), self.features.len());
         if found > 0 && (force || found as f64 >= LEAST_OVERLAP * n_features as f64) {
             return Ok(());
         }
-        let config = &self.model.info.config;
-        let nouns = config.features_name();
-        let first = |names: &[String]| names.first().cloned().unwrap_or_default();
-        let own = split.features.first().map(|&position| axis.names[position as usize].clone());
-        let use_another = match config.samples {
+        let Reference { model, .. } = self.reference;
+        let use_another = match model.info.config.samples {
             Major::Cells => "use a reference of the same species and kind of gene names",
             Major::Genes => {
                 "with cells as features a reference serves for the same cells only: use one, or --features genes"
             }
         };
-        let remedy = if found > 0 {
-            format!("{use_another}, or --force")
-        } else {
-            format!("{use_another}, or leave --init out")
-        };
+        let otherwise = if found > 0 { "--force" } else { "leave --init out" };
         Err(Error::input(
             input,
-            format!("{nouns} (--init)"),
+            format!("{} (--init)", model.info.config.features_name()),
             format!(
                 "at least {:.0}% among those of {}, such as {}",
                 100.0 * LEAST_OVERLAP,
-                self.path().display(),
-                first(&self.model.features.names.texts)
+                model.path().display(),
+                model.features.names.texts.first().map_or("", String::as_str)
             ),
-            format!("{found} of {n_features} (the first one here is {})", own.unwrap_or_default()),
-            remedy,
+            format!("{found} of {n_features} (the first one here is {})", self.first),
+            format!("{use_another}, or {otherwise}"),
         ))
     }
 
     /// What the network starts from.
-    pub fn start<'a>(&'a self, aligned: &'a Aligned, config: &TrainConfig) -> Start<'a> {
-        Start { model: &self.model, features: &aligned.features, freeze_encoder: config.freeze_encoder }
+    pub fn start(&self, config: &TrainConfig) -> Start<'_> {
+        let freeze_encoder = config.freeze_encoder;
+        Start { model: &self.reference.model, features: &self.features, freeze_encoder }
     }
 
     /// For the plan.
-    pub fn plan(&self, aligned: &Aligned, config: &TrainConfig) -> ReferencePlan {
+    pub fn plan(&self, config: &TrainConfig) -> ReferencePlan {
+        let Reference { model, .. } = self.reference;
         ReferencePlan {
-            path: self.path().to_owned(),
-            trained_on: self.model.info.trained_on.clone(),
-            n_features: self.model.features.len(),
-            overlap: aligned.overlap,
+            path: model.path().to_owned(),
+            trained_on: model.info.trained_on.clone(),
+            n_features: model.features.len(),
+            overlap: self.overlap,
             freeze_encoder: config.freeze_encoder,
             learning_rate: config.learning_rate,
         }
     }
 
     /// For the run's records.
-    pub fn provenance(&self, aligned: &Aligned) -> Provenance {
+    pub fn provenance(&self) -> Provenance {
+        let Reference { model, hash } = self.reference;
         Provenance {
-            path: self.path().to_string_lossy().into_owned(),
-            hash: self.hash.clone(),
-            trained_on: self.model.info.trained_on.clone(),
-            features_hash: self.model.info.features_hash.clone(),
-            overlap: aligned.overlap,
+            path: model.path().to_string_lossy().into_owned(),
+            hash: hash.clone(),
+            trained_on: model.info.trained_on.clone(),
+            features_hash: model.info.features_hash.clone(),
+            overlap: self.overlap,
             validation_loss_at_start: None,
         }
     }
