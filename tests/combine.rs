@@ -243,3 +243,23 @@ fn the_plan_of_both_is_told_and_checked() {
     assert_eq!(run.stdout.lines().count(), 2, "{}", run.stdout);
     assert_eq!(place.listing(), ["in.h5"]);
 }
+
+#[test]
+fn both_networks_may_start_from_others() {
+    let place = trained();
+    let translate =
+        ["train", "--h5", "in.h5", "--features", "both", "--init", "in.late", "--out", "next.late"];
+    let run = place.succeed(&[&translate[..], &["--epochs", "1", "--holdout", "0.2"]].concat());
+    for kind in ["genes", "cells"] {
+        let line = format!("starts from in.late/{kind}/model.safetensors");
+        assert!(run.stderr.contains(&line), "{}", run.stderr);
+        let history =
+            |dir: &str| std::fs::read_to_string(place.path(&format!("{dir}/{kind}/history.csv"))).unwrap();
+        let first =
+            |text: &str| -> f64 { text.lines().nth(1).unwrap().split(',').nth(2).unwrap().parse().unwrap() };
+        let (before, after) = (first(&history("in.late")), first(&history("next.late")));
+        assert!(after < 0.5 * before, "{kind}: {before}, then {after}");
+    }
+    let one = ["train", "--h5", "in.h5", "--features", "both", "--init", "in.late/genes", "--out", "no.late"];
+    place.fail(&one, &["in.late/genes/genes"]);
+}
