@@ -85,7 +85,7 @@ fn numbers(axis: &Axis, name: &str) -> Vec<f64> {
 }
 
 #[test]
-fn every_gene_has_the_values_of_the_network_with_the_smaller_held_out_error() {
+fn every_gene_has_the_values_of_the_network_that_was_chosen_for_it() {
     let place = trained();
     for policy in ["replace", "keep-observed", "max"] {
         let more = ["--policy", policy, "--output-scale", "counts", "--force"];
@@ -106,9 +106,11 @@ fn every_gene_has_the_values_of_the_network_with_the_smaller_held_out_error() {
                 _ => vec![0.0; CELLS],
             };
             assert_eq!(column(&both), expected, "gene {gene}, {policy}");
-            if errors[0][gene].is_finite() && errors[1][gene].is_finite() {
-                let better = if errors[1][gene] < errors[0][gene] { "cells" } else { "genes" };
-                assert_eq!(sources[gene], better);
+            // Clear differences decide; what is less is weighed against that of all genes.
+            let [by_genes, by_cells] = [errors[0][gene], errors[1][gene]];
+            if by_genes < by_cells / 3.0 || by_cells < by_genes / 3.0 {
+                let better = if by_cells < by_genes { "cells" } else { "genes" };
+                assert_eq!(sources[gene], better, "gene {gene}: {by_genes} and {by_cells}");
             }
         }
         assert_eq!(sources[EMPTY_GENE], "neither");

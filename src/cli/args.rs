@@ -139,6 +139,13 @@ pub(super) struct TrainArgs {
     /// Directory for model, history and settings [default: <input's name>.late]
     #[arg(long, short, value_name = "DIR")]
     pub(super) out: Option<PathBuf>,
+    /// Start from this model (a directory written by `train`, or a model file): TRANSLATE. Genes are found in it by id, then by
+    /// name; the others start at random. With --features both: a directory written so
+    #[arg(long, value_name = "DIR|FILE")]
+    pub(super) init: Option<PathBuf>,
+    /// Keep the layers up to the latent one as they are in --init; genes that the model lacks are not read then
+    #[arg(long, requires = "init")]
+    pub(super) freeze_encoder: bool,
     /// Impute the matrix as well, into this file
     #[arg(long, value_name = "OUT.h5ad")]
     pub(super) impute: Option<PathBuf>,
@@ -154,18 +161,19 @@ pub(super) struct TrainArgs {
     /// Time between two checkpoints, such as 30min or 2h; `never` leaves only the one that a signal asks for
     #[arg(long, value_name = "TIME", default_value = "15min", value_parser = parse_interval)]
     pub(super) checkpoint_interval: Interval,
-    /// Widths of the hidden layers up to the latent one; 1, 2 or 3 of them give the original's 3, 5 or 7 layers
-    #[arg(long, value_name = "W,..", value_delimiter = ',', default_values_t = TrainConfig::default().hidden)]
-    pub(super) hidden: Vec<usize>,
+    /// Widths of the hidden layers up to the latent one; 1, 2 or 3 of them give the original's 3, 5 or 7 layers [default: 800,400,
+    /// or those of --init]
+    #[arg(long, value_name = "W,..", value_delimiter = ',')]
+    pub(super) hidden: Option<Vec<usize>>,
     /// Dropout rate of the input
     #[arg(long, value_name = "RATE", default_value_t = TrainConfig::default().dropout_in)]
     pub(super) dropout_in: f32,
     /// Dropout rate of the hidden layers
     #[arg(long, value_name = "RATE", default_value_t = TrainConfig::default().dropout_hidden)]
     pub(super) dropout_hidden: f32,
-    /// Learning rate of Adam
-    #[arg(long, value_name = "RATE", default_value_t = TrainConfig::default().learning_rate)]
-    pub(super) lr: f32,
+    /// Learning rate of Adam [default: 0.0003, or 0.00003 with --init]
+    #[arg(long, value_name = "RATE")]
+    pub(super) lr: Option<f32>,
     /// Samples in a minibatch
     #[arg(long, value_name = "N", default_value_t = TrainConfig::default().batch_size)]
     pub(super) batch_size: usize,
@@ -181,9 +189,9 @@ pub(super) struct TrainArgs {
     /// What the masked loss is divided by
     #[arg(long, value_enum, default_value_t = TrainConfig::default().loss_norm)]
     pub(super) loss_norm: LossNorm,
-    /// Scale the network learns
-    #[arg(long, value_enum, default_value_t = TrainConfig::default().transform)]
-    pub(super) transform: Transform,
+    /// Scale the network learns [default: log10, or that of --init]
+    #[arg(long, value_enum)]
+    pub(super) transform: Option<Transform>,
     /// What training is validated on
     #[arg(long, value_enum, default_value_t = ValidationArg::Entries)]
     pub(super) validation: ValidationArg,
