@@ -14,7 +14,7 @@ use late_fast::hdf::HdfFile;
 use late_fast::io::{Dtype, ReadOptions, open};
 use late_fast::matrix::{Axis, Column, Major};
 use late_fast::perturb::{
-    Amount, DownsampleOptions, Keep, MaskOptions, SplitOptions, downsample, mask, split,
+    Amount, DownsampleOptions, Keep, MaskOptions, Setup, SplitOptions, downsample, mask, split,
 };
 use late_fast::store::{Prepared, StoreDtype, Storing, prepare, unpack};
 
@@ -309,14 +309,14 @@ fn the_result_does_not_depend_on_the_blocks() {
     let results = [1, 7, 100, 1 << 20].map(|block_entries| {
         let path = |name: &str| place.path(&format!("{name}.{block_entries}.h5ad"));
         let keep = Keep::Density(0.15);
-        let options = MaskOptions { keep, seed: 3, block_entries, ..MaskOptions::default() };
+        let setup = Setup { seed: 3, block_entries, ..Setup::default() };
+        let options = MaskOptions { keep, truth: true, setup: setup.clone() };
         mask(source.as_ref(), &prepared, &options, &path("mask"), silent).unwrap();
         for (name, amount) in [("fraction", Amount::Fraction(0.4)), ("total", Amount::Total(999))] {
-            let options =
-                DownsampleOptions { amount, seed: 3, block_entries, ..DownsampleOptions::default() };
+            let options = DownsampleOptions { amount, setup: setup.clone() };
             downsample(source.as_ref(), &prepared, &options, &path(name), silent).unwrap();
         }
-        let options = SplitOptions { seed: 3, block_entries, ..SplitOptions::default() };
+        let options = SplitOptions { setup, ..SplitOptions::default() };
         let outputs = [&*path("train"), &*path("test")];
         split(source.as_ref(), &prepared, &options, outputs, silent).unwrap();
         ["mask", "fraction", "total", "train", "test"].map(|name| content(&path(name)))
@@ -473,7 +473,8 @@ fn the_smallest_matrices() {
 #[test]
 fn files_tell_how_they_were_made() {
     let (place, _) = inputs();
-    place.succeed(&["mask", "--input", "csr.h5ad", "--out", "m.h5ad", "--density", "0.125", "--seed", "7"]);
+    let arguments = ["mask", "--input", "csr.h5ad", "--out", "m.h5ad", "--density", "0.125", "--seed", "7"];
+    place.succeed(&[&arguments[..], &["--layer", "X"]].concat());
     place.succeed(&["downsample", "--input", "csr.h5ad", "--out", "d.h5", "--per-cell", "9", "--seed", "7"]);
     let file = HdfFile::open(&place.path("m.h5ad")).unwrap();
     let text = |name: &str| file.strings(&format!("uns/late_fast/{name}"), &mut Vec::new()).unwrap();
@@ -481,6 +482,7 @@ fn files_tell_how_they_were_made() {
         ("command", "mask"),
         ("input", "csr.h5ad"),
         ("density", "0.125"),
+        ("selection", "--layer X"),
         ("version", env!("CARGO_PKG_VERSION")),
     ] {
         assert_eq!(text(name), [expected]);

@@ -16,7 +16,7 @@ use crate::matrix::Major;
 use crate::output::Format;
 use crate::parallel;
 use crate::perturb::{
-    self, Amount, DownsampleOptions, Keep, MaskOptions, SplitOptions, Written, memory_bytes,
+    self, Amount, DownsampleOptions, Keep, MaskOptions, Setup, SplitOptions, Written, memory_bytes,
 };
 use crate::store::{Prepared, StoreDtype, Storing};
 
@@ -29,13 +29,7 @@ pub(super) fn mask(args: &MaskArgs, common: &Common) -> anyhow::Result<()> {
         (None, share) => Keep::Share(share.unwrap_or(1.0)),
     };
     keep.check()?;
-    let options = MaskOptions {
-        keep,
-        seed: args.source.seed,
-        truth: !args.no_truth,
-        force: common.force,
-        ..MaskOptions::default()
-    };
+    let options = MaskOptions { keep, truth: !args.no_truth, setup: setup(&args.source, common) };
     let is_tenx = Format::of(&args.out)? == Format::TenX;
     let n_matrices = if is_tenx || args.no_truth { 1 } else { MASK_MATRICES };
     run(&args.source, &[&args.out], n_matrices, common, |source, prepared, progress, reporter, started| {
@@ -67,12 +61,7 @@ pub(super) fn downsample(args: &DownsampleArgs, common: &Common) -> anyhow::Resu
         (None, None, n) => Amount::Total(n.unwrap_or(0)),
     };
     amount.check()?;
-    let options = DownsampleOptions {
-        amount,
-        seed: args.source.seed,
-        force: common.force,
-        ..DownsampleOptions::default()
-    };
+    let options = DownsampleOptions { amount, setup: setup(&args.source, common) };
     run(&args.source, &[&args.out], 1, common, |source, prepared, progress, reporter, started| {
         let report = perturb::downsample(source, prepared, &options, &args.out, progress)?;
         let mut text = format!(
@@ -95,12 +84,7 @@ pub(super) fn downsample(args: &DownsampleArgs, common: &Common) -> anyhow::Resu
 }
 
 pub(super) fn split(args: &SplitArgs, common: &Common) -> anyhow::Result<()> {
-    let options = SplitOptions {
-        fraction: args.fraction,
-        seed: args.source.seed,
-        force: common.force,
-        ..SplitOptions::default()
-    };
+    let options = SplitOptions { fraction: args.fraction, setup: setup(&args.source, common) };
     options.check()?;
     if is_same_name(&args.train, &args.test) {
         let problem = format!("{} would be written twice", args.train.display());
@@ -123,6 +107,11 @@ pub(super) fn split(args: &SplitArgs, common: &Common) -> anyhow::Result<()> {
         );
         Ok(reporter.result("split", &report, &text))
     })
+}
+
+fn setup(args: &SourceArgs, common: &Common) -> Setup {
+    let (seed, selection) = (args.seed, args.matrix.as_typed());
+    Setup { seed, selection, force: common.force, ..Setup::default() }
 }
 
 /// Opens the matrix with rows of cells and lets `work` write the outputs, of `n_matrices` in all. The inner result of `work`

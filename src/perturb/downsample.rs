@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use super::draw::{Coin, choose};
-use super::rows::{BLOCK_ENTRIES, Rows};
+use super::rows::Rows;
 use super::written::{Counter, Written};
-use super::{cell_store, check_counts, check_format, check_share, content, record};
+use super::{Setup, cell_store, check_counts, check_format, check_share, content, record};
 use crate::atomic::write_atomically;
 use crate::error::{Error, Result};
 use crate::io::Source;
@@ -30,12 +30,8 @@ pub enum Amount {
 pub struct DownsampleOptions {
     /// How many molecules stay.
     pub amount: Amount,
-    /// Seed of the choice.
-    pub seed: u64,
-    /// Entries that are handled together; changes nothing in the result.
-    pub block_entries: usize,
-    /// Replace an existing output.
-    pub force: bool,
+    /// Seed and output.
+    pub setup: Setup,
 }
 
 /// What was left.
@@ -58,7 +54,7 @@ pub struct DownsampleReport {
 
 impl Default for DownsampleOptions {
     fn default() -> Self {
-        Self { amount: Amount::Fraction(1.0), seed: 0, block_entries: BLOCK_ENTRIES, force: false }
+        Self { amount: Amount::Fraction(1.0), setup: Setup::default() }
     }
 }
 
@@ -166,15 +162,15 @@ pub fn downsample(
     let summary = store.summary();
     check_counts(source, store)?;
     check_format(source, store, format, "choose a name for --out that ends in .h5ad")?;
-    let draw = Draw::new(options.amount, options.seed, summary)?;
-    let record = record("downsample", source, vec![options.amount.option()], options.seed);
-    let rows = Rows { store, block_entries: options.block_entries };
-    let counter = write_atomically(path, options.force, |temporary| {
+    let draw = Draw::new(options.amount, options.setup.seed, summary)?;
+    let record = record("downsample", source, vec![options.amount.option()], &options.setup);
+    let rows = Rows { store, block_entries: options.setup.block_entries };
+    let counter = write_atomically(path, options.setup.force, |temporary| {
         let mut file = MatrixFile::create(temporary, format, content(source, summary, &record))?;
         let mut counter = Counter::new(store.n_cols());
         rows.rewrite(
             1,
-            |cell, entries, matrices| draw.thin(options.seed, cell, entries, &mut matrices[0]),
+            |cell, entries, matrices| draw.thin(options.setup.seed, cell, entries, &mut matrices[0]),
             |matrices| {
                 counter.add(&matrices[0], summary);
                 file.write_rows(0, &matrices[0])

@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use super::rows::{BLOCK_ENTRIES, Rows};
+use super::rows::Rows;
 use super::select::{Order, last_rank};
 use super::written::{Counter, Written};
-use super::{cell_store, check_format, check_share, content, record};
+use super::{Setup, cell_store, check_format, check_share, content, record};
 use crate::atomic::write_atomically;
 use crate::error::{Error, Result};
 use crate::io::{Dtype, Source};
@@ -31,14 +31,10 @@ pub enum Keep {
 pub struct MaskOptions {
     /// How many entries stay.
     pub keep: Keep,
-    /// Seed of the choice.
-    pub seed: u64,
     /// Whether an h5ad file gets the truth and the hidden entries as layers.
     pub truth: bool,
-    /// Entries that are handled together; changes nothing in the result.
-    pub block_entries: usize,
-    /// Replace an existing output.
-    pub force: bool,
+    /// Seed and output.
+    pub setup: Setup,
 }
 
 /// What was hidden.
@@ -63,7 +59,7 @@ pub struct MaskReport {
 
 impl Default for MaskOptions {
     fn default() -> Self {
-        Self { keep: Keep::Share(1.0), seed: 0, truth: true, block_entries: BLOCK_ENTRIES, force: false }
+        Self { keep: Keep::Share(1.0), truth: true, setup: Setup::default() }
     }
 }
 
@@ -129,16 +125,16 @@ pub fn mask(
     let elements = n_cells as f64 * n_genes as f64;
     let keep = options.keep.entries(elements, input_nnz)?;
     check_format(source, store, format, "choose a name for --out that ends in .h5ad")?;
-    let order = Order::new(options.seed);
-    let rows = Rows { store, block_entries: options.block_entries };
+    let order = Order::new(options.setup.seed);
+    let rows = Rows { store, block_entries: options.setup.block_entries };
     let last = last_rank(rows, order, keep, progress)?;
     let truth = options.truth && format == Format::H5ad;
-    let record = record("mask", source, vec![options.keep.option()], options.seed);
+    let record = record("mask", source, vec![options.keep.option()], &options.setup);
     let content = content(source, summary, &record);
     let layers = [(TRUTH, content.values), (MASKED, Dtype::U8)];
     let content = if truth { Content { layers: &layers, ..content } } else { content };
     let stays = |cell: usize, gene: u32| last.is_some_and(|last| order.rank(cell, gene) <= last);
-    let counter = write_atomically(path, options.force, |temporary| {
+    let counter = write_atomically(path, options.setup.force, |temporary| {
         let file = MatrixFile::create(temporary, format, content)?;
         write(file, rows, content.layers.len(), stays, &|n| progress("masking", n))
     })?;

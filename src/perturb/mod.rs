@@ -33,6 +33,25 @@ const MOST_COUNT: f64 = u32::MAX as f64;
 /// Sums of molecules are exact up to here.
 const MOST_MOLECULES: f64 = 9_007_199_254_740_992.0;
 
+/// What the commands have in common.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// Seed of the choice.
+    pub seed: u64,
+    /// How the matrix was chosen from the file, such as `--layer counts`, for the record.
+    pub selection: String,
+    /// Entries that are handled together; changes nothing in the result.
+    pub block_entries: usize,
+    /// Replace existing outputs.
+    pub force: bool,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self { seed: 0, selection: String::new(), block_entries: BLOCK_ENTRIES, force: false }
+    }
+}
+
 /// Bytes that a command takes which writes `n_matrices` of `nnz` entries in all, beside what its input takes.
 pub fn memory_bytes(source: &dyn Source, nnz: u64, n_matrices: usize) -> u64 {
     // A block that is written, one that is made, and what waits for a chunk, in vectors that grew.
@@ -134,10 +153,14 @@ fn check_share(option: &str, share: f64, range: &str, is_inside: impl Fn(f64) ->
 fn record(
     command: &'static str,
     source: &dyn Source,
-    options: Vec<(&'static str, String)>,
-    seed: u64,
+    mut options: Vec<(&'static str, String)>,
+    setup: &Setup,
 ) -> Record {
-    Record { command, input: source.path().display().to_string(), options, seed: Some(seed) }
+    let selection = setup.selection.trim();
+    if !selection.is_empty() {
+        options.push(("selection", selection.to_owned()));
+    }
+    Record { command, input: source.path().display().to_string(), options, seed: Some(setup.seed) }
 }
 
 /// What a file made from `source` holds beside the entries.

@@ -8,9 +8,9 @@ use std::path::Path;
 
 use super::downsample::to_count;
 use super::draw::Coin;
-use super::rows::{BLOCK_ENTRIES, Rows};
+use super::rows::Rows;
 use super::written::{Counter, Written};
-use super::{cell_store, check_counts, check_format, check_share, content, record};
+use super::{Setup, cell_store, check_counts, check_format, check_share, content, record};
 use crate::atomic::prepare;
 use crate::error::Result;
 use crate::io::Source;
@@ -23,12 +23,8 @@ use crate::store::Prepared;
 pub struct SplitOptions {
     /// The probability of a molecule to be for training.
     pub fraction: f64,
-    /// Seed of the choice.
-    pub seed: u64,
-    /// Entries that are handled together; changes nothing in the result.
-    pub block_entries: usize,
-    /// Replace existing outputs.
-    pub force: bool,
+    /// Seed and output.
+    pub setup: Setup,
 }
 
 /// What went where.
@@ -48,7 +44,7 @@ pub struct SplitReport {
 
 impl Default for SplitOptions {
     fn default() -> Self {
-        Self { fraction: 0.9, seed: 0, block_entries: BLOCK_ENTRIES, force: false }
+        Self { fraction: 0.9, setup: Setup::default() }
     }
 }
 
@@ -87,19 +83,19 @@ pub fn split(
     let coin = Coin::new(options.fraction);
     let records = ["train", "test"].map(|part| {
         let options_given = vec![("part", part.to_owned()), ("fraction", options.fraction.to_string())];
-        record("split", source, options_given, options.seed)
+        record("split", source, options_given, &options.setup)
     });
     let create = |path: &Path, side: usize| {
         MatrixFile::create(path, formats[side], content(source, summary, &records[side]))
     };
-    let rows = Rows { store, block_entries: options.block_entries };
+    let rows = Rows { store, block_entries: options.setup.block_entries };
     let write = |train: &Path, test: &Path| {
         let mut files = [create(train, 0)?, create(test, 1)?];
         let mut counters = [0, 1].map(|_| Counter::new(store.n_cols()));
         rows.rewrite(
             2,
             |cell, entries, matrices| {
-                let mut generator = generator(options.seed, Purpose::Molecules, cell as u64);
+                let mut generator = generator(options.setup.seed, Purpose::Molecules, cell as u64);
                 for (&gene, &value) in entries.indices.iter().zip(&entries.values) {
                     let count = to_count(value);
                     let train = coin.toss(count, &mut generator);
@@ -122,8 +118,8 @@ pub fn split(
         files.into_iter().try_for_each(MatrixFile::finish)?;
         Ok(counters)
     };
-    let (train_file, (test_file, counters)) = prepare(train, options.force, |train_path| {
-        prepare(test, options.force, |test_path| write(train_path, test_path))
+    let (train_file, (test_file, counters)) = prepare(train, options.setup.force, |train_path| {
+        prepare(test, options.setup.force, |test_path| write(train_path, test_path))
     })?;
     test_file.publish()?;
     train_file.publish()?;
