@@ -6,3 +6,4 @@ pub mod binary;
 pub mod content;
 pub mod counts;
 pub mod files;
+pub mod report;
