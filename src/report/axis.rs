@@ -59,14 +59,24 @@ impl Range {
 
     /// Up to about `count` round values inside, with their labels.
     pub(super) fn ticks(&self, count: usize) -> Vec<(f64, String)> {
-        let powers = self.whole_numbers(1);
-        if self.log && powers.len() >= 2 {
-            let every = powers.len().div_ceil(count.max(1));
-            return self
-                .whole_numbers(i32::try_from(every).unwrap_or(i32::MAX))
-                .into_iter()
-                .map(|power| (10f64.powi(power), text::power_of_ten(power)))
-                .collect();
+        if self.log {
+            let powers: Vec<i32> = (-310..310).filter(|&power| self.contains(f64::from(power))).collect();
+            if powers.len() > 2 {
+                let every = powers.len().div_ceil(count.max(1));
+                let kept = powers.into_iter().filter(|power| power.unsigned_abs() as usize % every == 0);
+                return kept.map(|power| (10f64.powi(power), text::power_of_ten(power))).collect();
+            }
+            // Less than two orders of magnitude: some digits between the powers, if that gives enough labels.
+            let (first, last) =
+                (powers.first().map_or(0, |power| power - 1), powers.last().map_or(-1, |&power| power));
+            for digits in [&[1.0, 2.0, 5.0][..], &[1.0, 3.0], &[1.0]] {
+                let values = (first..=last)
+                    .flat_map(|power| digits.iter().map(move |digit| digit * 10f64.powi(power)));
+                let inside: Vec<f64> = values.filter(|value| self.contains(value.log10())).collect();
+                if (2..=count + 1).contains(&inside.len()) {
+                    return inside.into_iter().map(|value| (value, text::number(value))).collect();
+                }
+            }
         }
         let (low, high) =
             if self.log { (10f64.powf(self.low), 10f64.powf(self.high)) } else { (self.low, self.high) };
@@ -82,16 +92,9 @@ impl Range {
         ticks.into_iter().zip(labels).collect()
     }
 
-    /// The multiples of `every` between the ends.
-    fn whole_numbers(&self, every: i32) -> Vec<i32> {
-        if !self.log {
-            return Vec::new();
-        }
-        (-310..310)
-            .filter(|power| {
-                power % every == 0 && self.low <= f64::from(*power) && f64::from(*power) <= self.high
-            })
-            .collect()
+    /// Whether a value, or on a logarithmic axis its logarithm, lies inside.
+    fn contains(&self, value: f64) -> bool {
+        self.low <= value && value <= self.high
     }
 }
 
@@ -177,6 +180,7 @@ mod tests {
         assert_eq!(labels(range(0.0, 1.0, false), 5), ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"]);
         assert_eq!(labels(range(-0.31, 0.3, false), 4), ["−0.2", "0.0", "0.2"]);
         assert_eq!(labels(range(-2.0, 3.5, true), 6), ["0.01", "0.1", "1", "10", "100", "1,000"]);
+        assert_eq!(labels(range(-1.7, -0.5, true), 5), ["0.02", "0.05", "0.1", "0.2"]);
         assert_eq!(labels(range(-1.6, -1.2, true), 5), ["0.03", "0.04", "0.05", "0.06"]);
         assert_eq!([0.0, 999.999, 1000.0, 0.001, -25.0].map(exponent), [0, 2, 3, -3, 1]);
     }

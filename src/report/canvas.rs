@@ -90,13 +90,8 @@ impl Canvas {
 
     /// A rectangle between opposite corners.
     pub(super) fn rectangle(&mut self, (x0, y0): (f64, f64), (x1, y1): (f64, f64), style: &Style) {
-        let (x, y) = (coordinate(x0.min(x1)), coordinate(y0.min(y1)));
-        let (width, height) = (coordinate((x1 - x0).abs()), coordinate((y1 - y0).abs()));
-        let _ = writeln!(
-            self.body,
-            r#"<rect x="{x}" y="{y}" width="{width}" height="{height}" {}/>"#,
-            style.attributes()
-        );
+        let [left, right, top, bottom] = [x0.min(x1), x0.max(x1), y0.min(y1), y0.max(y1)].map(coordinate);
+        self.path(&format!("M{left} {top}H{right}V{bottom}H{left}z"), style);
     }
 
     /// A circle.

@@ -37,17 +37,24 @@ pub(super) struct Legend {
 impl Legend {
     /// Lays the names out in rows of this width. Nothing is said of a single category.
     pub(super) fn new<'a>(names: impl ExactSizeIterator<Item = &'a str>, sign: Sign, width: f64) -> Self {
+        let start = sign.width() + GAP;
+        let entries: Vec<_> = names.map(|name| wrap(name, width - start, MOST_LINES)).collect();
+        let wide =
+            |lines: &Vec<String>| lines.iter().map(|line| text_width(line)).fold(0.0, f64::max) + start;
+        let widest = entries.iter().map(wide).fold(0.0, f64::max);
+        // In columns where there is room for two or more, else one after the other.
+        let fits_twice = widest * 2.0 + APART <= width;
+        let is_one_row = entries.iter().map(|lines| wide(lines) + APART).sum::<f64>() - APART <= width;
         let mut rows: Vec<Vec<_>> = Vec::new();
         let mut end = f64::INFINITY;
-        for (category, name) in names.enumerate() {
-            let lines = wrap(name, width - sign.width() - GAP, MOST_LINES);
-            let wide = lines.iter().map(|line| text_width(line)).fold(0.0, f64::max) + sign.width() + GAP;
+        for (category, lines) in entries.into_iter().enumerate() {
+            let taken = if fits_twice && !is_one_row { widest } else { wide(&lines) };
             let mut start = end + APART;
-            if start + wide > width {
+            if start + taken > width {
                 rows.push(Vec::new());
                 start = 0.0;
             }
-            end = start + wide;
+            end = start + taken;
             if let Some(row) = rows.last_mut() {
                 row.push((start, category, lines));
             }

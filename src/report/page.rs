@@ -79,10 +79,12 @@ pub(super) fn render(report: &Report, drawings: &[Drawing]) -> Result<String> {
         style: include_str!("page.css"),
         script: include_str!("page.js"),
     };
-    page.render().map_err(|e| Error::Usage {
+    let html = page.render().map_err(|e| Error::Usage {
         problem: format!("cannot write the report's page: {e}"),
         remedy: "report this as a bug".into(),
-    })
+    })?;
+    // Names may have them; in HTML they are errors.
+    Ok(html.replace(|c: char| c.is_control() && c != '\n', " "))
 }
 
 fn section_view<'a>(

@@ -32,6 +32,30 @@ fn character_width(c: char) -> f64 {
 /// `text` in lines of at most `limit` units of the font's size each, and at most `max_lines` of them: broken
 /// after spaces and signs, inside of words where there is no other way, the rest left out behind an ellipsis.
 pub(super) fn wrap(text: &str, limit: f64, max_lines: usize) -> Vec<String> {
+    let mut lines = break_lines(text, limit);
+    if lines.len() <= max_lines {
+        // About equally long lines, not a last one of a single word.
+        let longest_word = words(text).iter().map(|word| width(word.trim_end())).fold(0.0, f64::max);
+        let shares = [0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95];
+        let balanced = shares
+            .iter()
+            .map(|share| limit * share)
+            .filter(|&limit| limit >= longest_word)
+            .map(|limit| break_lines(text, limit))
+            .find(|balanced| balanced.len() == lines.len());
+        return balanced.unwrap_or(lines);
+    }
+    lines.truncate(max_lines);
+    if let Some(last) = lines.last_mut() {
+        while !last.is_empty() && width(last) + width("…") > limit {
+            last.pop();
+        }
+        last.push('…');
+    }
+    lines
+}
+
+fn break_lines(text: &str, limit: f64) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in words(text) {
         let fits = |line: &str, word: &str| width(line) + width(word.trim_end()) <= limit;
@@ -51,15 +75,6 @@ pub(super) fn wrap(text: &str, limit: f64, max_lines: usize) -> Vec<String> {
     }
     lines.iter_mut().for_each(|line| line.truncate(line.trim_end().len()));
     lines.retain(|line| !line.is_empty());
-    if lines.len() > max_lines {
-        lines.truncate(max_lines);
-        if let Some(last) = lines.last_mut() {
-            while !last.is_empty() && width(last) + width("…") > limit {
-                last.pop();
-            }
-            last.push('…');
-        }
-    }
     lines
 }
 
@@ -120,8 +135,11 @@ pub(super) fn tick_labels(ticks: &[f64], step: f64) -> Vec<String> {
     let largest = ticks.iter().fold(0.0, |largest: f64, tick| largest.max(tick.abs()));
     let power = exponent(largest);
     let label = |&tick: &f64| {
-        if (-3..6).contains(&power) || tick == 0.0 {
-            return fixed(tick, if tick == 0.0 && power >= 6 { 0 } else { -exponent(step) });
+        if (-3..6).contains(&power) {
+            return fixed(tick, -exponent(step));
+        }
+        if tick == 0.0 {
+            return "0".into();
         }
         let mantissa = fixed(tick / 10f64.powi(power), power - exponent(step));
         format!("{mantissa}×10{}", superscript(power))
@@ -201,7 +219,7 @@ mod tests {
         assert_eq!(tick_labels(&[0.0, 0.1, 0.2, 0.1 * 3.0], 0.1), ["0.0", "0.1", "0.2", "0.3"]);
         assert_eq!(tick_labels(&[-20_000.0, 0.0, 20_000.0], 20_000.0), ["−20,000", "0", "20,000"]);
         assert_eq!(tick_labels(&[0.0, 5e5, 1e6], 5e5), ["0", "0.5×10⁶", "1.0×10⁶"]);
-        assert_eq!(tick_labels(&[1e-7, 1.5e-7], 5e-8), ["1.0×10⁻⁷", "1.5×10⁻⁷"]);
+        assert_eq!(tick_labels(&[0.0, 1e-7, 1.5e-7], 5e-8), ["0", "1.0×10⁻⁷", "1.5×10⁻⁷"]);
         assert_eq!([-4, -2, 0, 3, 5].map(power_of_ten), ["10⁻⁴", "0.01", "1", "1,000", "10⁵"]);
     }
 
@@ -216,6 +234,7 @@ mod tests {
             }
         }
         assert_eq!(wrap("Training, observed", 8.0, 3), ["Training,", "observed"]);
+        assert_eq!(wrap("a mean that is long, by far", 14.0, 2), ["a mean that", "is long, by far"]);
         assert_eq!(wrap("abcdef abcdef", 4.9, 1), ["abcdef…"]);
     }
 }

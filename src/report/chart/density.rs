@@ -3,17 +3,18 @@
 use std::fmt::Write as _;
 
 use super::super::axis::{Range, Scale, is_drawable};
-use super::super::canvas::{Anchor, Canvas, Style, WIDTH, coordinate, text_width, wrap};
+use super::super::canvas::{Anchor, Canvas, Style, WIDTH, coordinate, text_width};
 use super::super::frame::{Arrangement, Axis, Frame, Labels};
 use super::super::legend::{Legend, Sign};
 use super::super::palette::{N_LEVELS, Paint};
-use super::super::text::rounded;
+use super::super::text::{number, rounded};
 use super::histogram::is_increasing;
 use super::{Marks, draw_diagonal, draw_nothing, pixel};
 
 /// The bar that explains the shades: how wide, how far from the chart.
 const BAR: f64 = 14.0;
 const APART: f64 = 16.0;
+const BAR_TITLE: &str = "count";
 
 /// Shaded cells, empty ones left blank, and a bar with the shades' meaning.
 pub(super) fn draw(
@@ -35,7 +36,8 @@ pub(super) fn draw(
         log: true,
     };
     let bar_labels = if filled().next().is_none() { Vec::new() } else { bar_labels(shades) };
-    let bar_width = bar_labels.iter().map(|(_, label)| text_width(label)).fold(0.0, f64::max);
+    let least = text_width(BAR_TITLE) - BAR - 8.0;
+    let bar_width = bar_labels.iter().map(|(_, label)| text_width(label)).fold(least, f64::max);
     let axis = |title, edges: &[f64]| {
         let edges = if is_grid { edges } else { &[] };
         Axis { title, range: Range::around(edges.iter().copied(), false), labels: Labels::Numbers }
@@ -59,7 +61,7 @@ pub(super) fn draw(
         draw_bar(canvas, &frame, shades, &bar_labels);
     }
     let ends = |edges: &[f64]| (edges[0], edges[edges.len() - 1]);
-    if is_grid && diagonal {
+    if !bar_labels.is_empty() && diagonal {
         draw_diagonal(canvas, &frame, ends(x_edges), ends(y_edges));
     }
     let edges = |edges: &[f64], scale: Scale| -> Vec<(f64, f64)> {
@@ -128,7 +130,7 @@ fn bar_labels(shades: Range) -> Vec<(f64, String)> {
         return ticks;
     }
     let most = 10f64.powf(shades.high);
-    vec![(rounded(most), super::super::text::number(most))]
+    vec![(rounded(most), number(most))]
 }
 
 fn draw_bar(canvas: &mut Canvas, frame: &Frame, shades: Range, labels: &[(f64, String)]) {
@@ -148,7 +150,5 @@ fn draw_bar(canvas: &mut Canvas, frame: &Frame, shades: Range, labels: &[(f64, S
         canvas.line(&[(right, y), (right + 4.0, y)], &Style::stroke(Paint::Muted, 1.0));
         canvas.text((right + 8.0, y), Anchor::Start, Paint::Muted, label);
     }
-    for (i, line) in wrap("count", WIDTH - left, 1).iter().enumerate() {
-        canvas.text((left, bottom + 16.0 + i as f64 * 18.0), Anchor::Start, Paint::Muted, line);
-    }
+    canvas.text((left, bottom + 20.0), Anchor::Start, Paint::Muted, BAR_TITLE);
 }

@@ -42,22 +42,25 @@ pub(super) fn draw(
     }
     .draw(canvas);
     for (category, (_, heights)) in series.iter().enumerate() {
-        let tops: Vec<(f64, f64)> = bins
-            .iter()
-            .zip(heights)
-            .flat_map(|(&(from, to), &height)| [from, to].map(|edge| (frame.x.at(edge), frame.y.at(height))))
-            .collect();
-        let (Some(first), Some(last)) = (tops.first(), tops.last()) else { continue };
-        let mut outline = vec![(first.0, frame.bottom)];
-        outline.extend(&tops);
-        outline.push((last.0, frame.bottom));
+        let bars: Vec<_> = bins.iter().zip(heights).collect();
+        let mut outline = String::new();
+        // Where there is nothing, no line hides the axis.
+        for run in bars.split(|(_, height)| **height == 0.0).filter(|run| !run.is_empty()) {
+            let corner = |edge: f64, height: f64| (frame.x.at(edge), frame.y.at(height));
+            let mut corners = vec![corner(run[0].0.0, 0.0)];
+            corners.extend(
+                run.iter().flat_map(|((from, to), height)| [*from, *to].map(|edge| corner(edge, **height))),
+            );
+            corners.push(corner(run[run.len() - 1].0.1, 0.0));
+            outline += &polyline(&corners);
+        }
         canvas.begin_group("series", category);
         let mut area = area_style(category);
         area.stroke = None;
-        canvas.path(&(polyline(&outline) + "z"), &area);
+        canvas.path(&outline, &area);
         let mut line = line_style(category);
         line.stroke = line.stroke.map(|(paint, _)| (paint, 1.8));
-        canvas.line(&outline, &line);
+        canvas.path(&outline, &line);
         canvas.end_group();
     }
     if bins.is_empty() || series.is_empty() {

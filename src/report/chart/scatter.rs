@@ -44,7 +44,7 @@ pub(super) fn draw(
         upright_grid: true,
     }
     .draw(canvas);
-    if diagonal {
+    if diagonal && n_shown > 0 {
         draw_diagonal(canvas, &frame, (across.low, across.high), (up.low, up.high));
     }
     let radius = match n_shown {

@@ -67,7 +67,8 @@ pub(super) fn draw(canvas: &mut Canvas, y: &str, groups: &[Violin], kinds: &[Str
         let brush = Brush::new(&places, &frame, i, groups.len());
         let density: Vec<_> = group.density.iter().copied().filter(has_place).collect();
         brush.draw(canvas, group, &density);
-        brush.draw_name(canvas, &frame, &places.names[i], &n(group));
+        let n = if places.upright { short_n(group) } else { n(group) };
+        brush.draw_name(canvas, &frame, &places.names[i], &n);
         marks.push(brush.mark(&frame, group, kinds));
     }
     if range.low < 0.0 && range.high > 0.0 {
@@ -91,10 +92,20 @@ fn n(group: &Violin) -> String {
     format!("n = {}", count(group.n))
 }
 
+/// The same, no wider than eight digits: a pointer tells the number.
+fn short_n(group: &Violin) -> String {
+    match group.n {
+        n @ ..1_000_000 => format!("n = {}", count(n)),
+        n @ ..1_000_000_000 => format!("n = {:.2} M", n as f64 / 1e6),
+        n => format!("n = {} M", count(n / 1_000_000)),
+    }
+}
+
 fn arrange(groups: &[Violin]) -> Places {
     let slot = ROOM / groups.len().max(1) as f64;
     let fits = |group: &Violin| {
-        let longest = group.name.split_whitespace().map(text_width).fold(text_width(&n(group)), f64::max);
+        let longest =
+            group.name.split_whitespace().map(text_width).fold(text_width(&short_n(group)), f64::max);
         longest <= slot - 6.0 && wrap(&group.name, slot - 6.0, usize::MAX).len() <= MOST_LINES_UPRIGHT
     };
     let upright = groups.len() <= MOST_UPRIGHT && groups.iter().all(fits);
@@ -154,11 +165,10 @@ impl<'a> Brush<'a> {
         }
         let [low, median, high] = group.quartiles;
         if is_drawable(low, false) && is_drawable(high, false) {
-            canvas.rectangle(self.at(low, -4.0), self.at(high, 4.0), &Style::fill(Paint::Ink));
+            canvas.rectangle(self.at(low, -3.0), self.at(high, 3.0), &Style::fill(Paint::Ink));
         }
         if is_drawable(median, false) {
-            canvas.line(&[self.at(median, -7.0), self.at(median, 7.0)], &Style::stroke(Paint::Ink, 4.5));
-            canvas.line(&[self.at(median, -6.0), self.at(median, 6.0)], &Style::stroke(Paint::Paper, 1.8));
+            canvas.line(&[self.at(median, -10.0), self.at(median, 10.0)], &Style::stroke(Paint::Ink, 2.4));
         }
         if is_drawable(group.mean, false) {
             canvas.circle(self.at(group.mean, 0.0), 4.2, &dot());
@@ -206,8 +216,7 @@ fn draw_key(canvas: &mut Canvas, frame: &Frame) {
     canvas.circle((mean_at - 11.0, y), 4.2, &dot());
     let quartiles_at = mean_at - 32.0 - text_width(quartiles);
     canvas.text((quartiles_at, y), Anchor::Start, Paint::Muted, quartiles);
-    canvas.rectangle((quartiles_at - 30.0, y - 4.0), (quartiles_at - 8.0, y + 4.0), &Style::fill(Paint::Ink));
-    let (top, bottom) = ((quartiles_at - 19.0, y - 7.0), (quartiles_at - 19.0, y + 7.0));
-    canvas.line(&[top, bottom], &Style::stroke(Paint::Ink, 4.5));
-    canvas.line(&[(top.0, top.1 + 1.0), (bottom.0, bottom.1 - 1.0)], &Style::stroke(Paint::Paper, 1.8));
+    canvas.rectangle((quartiles_at - 32.0, y - 3.0), (quartiles_at - 8.0, y + 3.0), &Style::fill(Paint::Ink));
+    let middle = quartiles_at - 20.0;
+    canvas.line(&[(middle, y - 8.0), (middle, y + 8.0)], &Style::stroke(Paint::Ink, 2.4));
 }
