@@ -152,6 +152,14 @@
       event.preventDefault();
       const copy = svg.cloneNode(true);
       copy.querySelectorAll(".cursor").forEach((one) => one.remove());
+      const { width, height } = svg.viewBox.baseVal;
+      const sheet = document.createElementNS(SVG, "rect");
+      for (const [name, value] of Object.entries({ width, height })) {
+        copy.setAttribute(name, value);
+        sheet.setAttribute(name, value);
+      }
+      sheet.setAttribute("fill", "var(--paper)");
+      copy.prepend(sheet);
       const text = new XMLSerializer().serializeToString(copy)
         .replace(/var\((--[\w-]+)\)/g, (_, name) => onPaper(name));
       const link = document.createElement("a");
