@@ -106,7 +106,16 @@ fn check_svg(id: &str, text: &str) {
         }
         if name == "text" {
             let (x, y) = (number(node, "x"), number(node, "y"));
+            // No font is narrower; the browser measures.
+            let long = node.text().unwrap_or("").chars().count() as f64 * 14.0 * 0.4;
+            let before = match node.attribute("text-anchor").unwrap() {
+                "start" => 0.0,
+                "middle" => long / 2.0,
+                _ => long,
+            };
+            let (along, limit) = if node.attribute("transform").is_some() { (y, height) } else { (x, width) };
             assert!((0.0..=width).contains(&x) && (0.0..=height).contains(&y), "{id}: a text at {x}, {y}");
+            assert!(along >= before && along + long - before <= limit, "{id}: {:?} leaves it", node.text());
         }
     }
 }

@@ -63,7 +63,8 @@ impl Range {
             let powers: Vec<i32> = (-310..310).filter(|&power| self.contains(f64::from(power))).collect();
             if powers.len() > 2 {
                 let every = powers.len().div_ceil(count.max(1));
-                let kept = powers.into_iter().filter(|power| power.unsigned_abs() as usize % every == 0);
+                let kept =
+                    powers.into_iter().filter(|power| (power.unsigned_abs() as usize).is_multiple_of(every));
                 return kept.map(|power| (10f64.powi(power), text::power_of_ten(power))).collect();
             }
             // Less than two orders of magnitude: some digits between the powers, if that gives enough labels.

@@ -16,6 +16,11 @@ impl Dice {
         (self.0 >> 11) as f64 / (1u64 << 53) as f64
     }
 
+    /// A whole number below `n`.
+    pub fn below(&mut self, n: u64) -> usize {
+        usize::try_from((self.uniform() * 1e9).to_bits() % n).unwrap()
+    }
+
     /// About normal, with mean 0 and deviation 1.
     pub fn normal(&mut self) -> f64 {
         (0..12).map(|_| self.uniform()).sum::<f64>() - 6.0
@@ -110,7 +115,7 @@ fn clusters(n: usize, spread: f64, names: &[String], dice: &mut Dice) -> Vec<Poi
         })
         .collect();
     let point = |i: usize| {
-        let category = (dice.uniform() * dice.uniform() * names.len() as f64) as usize;
+        let category = dice.below(names.len() as u64).min(dice.below(names.len() as u64));
         let (x, y) = centres[category];
         Point {
             x: x + spread * dice.normal(),
@@ -340,7 +345,7 @@ fn genes(dice: &mut Dice) -> Section {
             Point {
                 x: x.max(0.0),
                 y: y.max(0.0),
-                category: (base * 1.4999) as usize,
+                category: usize::from(base > 0.7) + usize::from(base > 1.4),
                 name: format!("cell {i}"),
             }
         });
@@ -361,7 +366,7 @@ fn genes(dice: &mut Dice) -> Section {
             Field::Text(format!("GENE{i}")),
             Field::Number(10f64.powf(dice.normal())),
             Field::Number(r),
-            Field::Count((dice.uniform() * 1e4) as u64),
+            Field::Count(dice.below(10_000) as u64),
         ]
     });
     Section {
