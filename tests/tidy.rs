@@ -65,6 +65,24 @@ fn dependencies_point_one_way() {
         ("src/model", &["train", "impute", "cli"]),
         ("src/train", &["impute", "cli"]),
         ("src/impute", &["train", "cli"]),
+        (
+            "src/report",
+            &[
+                "io",
+                "store",
+                "matrix",
+                "minibatch",
+                "model",
+                "train",
+                "impute",
+                "evaluate",
+                "cli",
+                "hdf",
+                "h5ad",
+                "tenx",
+                "simulate",
+            ],
+        ),
     ];
     for (dir, forbidden) in above {
         for (path, text) in sources(dir) {
