@@ -89,7 +89,7 @@ fn scanpy_opens_what_is_simulated() {
 
 #[test]
 fn scanpy_opens_benchmark_inputs() {
-    let Some(version) = python_version() else {
+    let Some(version) = python::version() else {
         println!("SKIPPED scanpy_opens_benchmark_inputs: no python3 on this machine");
         return;
     };
