@@ -234,7 +234,7 @@ mod tests {
             }
         }
         assert_eq!(wrap("Training, observed", 8.0, 3), ["Training,", "observed"]);
-        assert_eq!(wrap("a mean that is long, by far", 14.0, 2), ["a mean that", "is long, by far"]);
+        assert_eq!(wrap("a mean that is long, by far", 14.0, 2), ["a mean that is", "long, by far"]);
         assert_eq!(wrap("abcdef abcdef", 4.9, 1), ["abcdef…"]);
     }
 }
