@@ -56,10 +56,15 @@ fn dependencies_point_one_way() {
         ("src/simulate", &["store", "minibatch", "model", "train", "impute", "cli"]),
         ("src/io", &["store", "minibatch", "model", "train", "impute", "cli"]),
         ("src/store", &["minibatch", "model", "train", "impute", "cli"]),
-        ("src/minibatch", &["model", "train", "impute", "cli"]),
-        ("src/model", &["train", "impute", "cli"]),
-        ("src/train", &["impute", "cli"]),
-        ("src/impute", &["train", "cli"]),
+        ("src/minibatch", &["model", "train", "impute", "evaluate", "cli"]),
+        (
+            "src/report",
+            &["io", "store", "minibatch", "model", "train", "impute", "evaluate", "cli", "hdf", "h5ad"],
+        ),
+        ("src/evaluate", &["model", "train", "impute", "simulate", "cli", "h5ad", "tenx"]),
+        ("src/model", &["train", "impute", "evaluate", "report", "cli"]),
+        ("src/train", &["impute", "evaluate", "report", "cli"]),
+        ("src/impute", &["train", "evaluate", "report", "cli"]),
     ];
     for (dir, forbidden) in above {
         for (path, text) in sources(dir) {

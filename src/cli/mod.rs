@@ -1,6 +1,7 @@
 //! The command line: arguments as typed become validated settings; results go to stdout, all else to stderr.
 
 mod args;
+mod evaluate;
 mod impute;
 mod input;
 mod inspect;
@@ -42,6 +43,7 @@ pub fn main() -> ExitCode {
         Command::Train(args) => train::run(args, &cli.common),
         Command::Impute(args) => impute::run(args, &cli.common).map(|()| Ending::Done),
         Command::Merge(args) => merge::run(args, &cli.common).map(|()| Ending::Done),
+        Command::Evaluate(args) => evaluate::run(args, &cli.common).map(|()| Ending::Done),
         Command::Inspect(args) => inspect::run(args, &cli.common).map(|()| Ending::Done),
         Command::Simulate(args) => simulate::run(args, &cli.common).map(|()| Ending::Done),
         Command::Kernels(args) => kernels::run(args, &cli.common).map(|()| Ending::Done),
