@@ -3,13 +3,18 @@
 
 mod common;
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use common::binary::Workplace;
 use common::counts::{counts, unlocked, write_tenx};
 use common::files::{Rows, attribute, names};
+use late_fast::evaluate::{Imputed, ImputedRows, Inputs, LabelSource, Matrix, Options, Scale, evaluate};
 use late_fast::h5ad::{create_dict, write_axis, write_root};
-use late_fast::matrix::Axis;
+use late_fast::io::{ReadOptions, Values};
+use late_fast::matrix::{Axis, Major};
+use late_fast::report::{Chart, Figure, Report};
+use late_fast::store::{StoreDtype, Storing, unpack};
 use ndarray::Array2;
 use serde_json::Value;
 
@@ -292,7 +297,7 @@ fn existing_metrics_are_replaced_by_force_only() {
 #[test]
 fn a_budget_that_is_too_small_is_refused() {
     let place = small(&names("cell", CELLS), &names("gene", GENES));
-    place.fail(&[SMALL, &["--memory", "130M"]].concat(), &["--memory allows 130.00 MiB"]);
+    place.fail(&[SMALL, &["--memory", "134500000"]].concat(), &["--memory allows 128.27 MiB", "--max-cells"]);
 }
 
 #[test]
@@ -451,4 +456,130 @@ fn one_file_may_hold_input_truth_labels_and_genes_side_by_side() {
     for key in ["mse", "entries", "per_gene", "clustering", "zeros"] {
         assert_eq!(dense[key], turned[key], "{key}");
     }
+}
+
+/// Checks that names are unique and fit file names, and that everything has the length it has to have.
+fn check_report(report: &Report) {
+    let mut ids = HashSet::new();
+    let mut check_id = |id: &str| {
+        let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        assert!(!id.is_empty() && id.chars().all(fits), "{id}");
+        assert!(ids.insert(id.to_owned()), "{id} stands twice");
+    };
+    for section in &report.sections {
+        for table in &section.tables {
+            check_id(&table.id);
+            assert!(table.rows.iter().all(|row| row.len() == table.columns.len()), "{}", table.id);
+        }
+        for figure in &section.figures {
+            check_id(&figure.id);
+            check_chart(&figure.id, &figure.chart);
+        }
+    }
+}
+
+fn check_chart(id: &str, chart: &Chart) {
+    let finite = |values: &[f64]| values.iter().all(|value| value.is_finite());
+    match chart {
+        Chart::Lines { series, .. } => {
+            assert!(!series.is_empty(), "{id}");
+            for line in series {
+                assert!(line.points.is_sorted_by(|a, b| a.0 <= b.0), "{id}");
+                assert!(line.points.iter().all(|point| finite(&[point.0, point.1])), "{id}");
+            }
+        }
+        Chart::Violins { groups, kinds, .. } => {
+            for group in groups {
+                assert!(group.n > 0 && group.kind < kinds.len() && !group.density.is_empty(), "{id}");
+                assert!(
+                    finite(&group.quartiles) && group.quartiles.is_sorted() && finite(&[group.mean]),
+                    "{id}"
+                );
+            }
+        }
+        Chart::Histogram { edges, series, .. } => {
+            assert!(
+                edges.is_sorted() && series.iter().all(|(_, counts)| counts.len() + 1 == edges.len()),
+                "{id}"
+            );
+        }
+        Chart::Density { x_edges, y_edges, counts, .. } => {
+            assert!(x_edges.is_sorted() && y_edges.is_sorted(), "{id}");
+            assert_eq!(counts.len(), (x_edges.len() - 1) * (y_edges.len() - 1), "{id}");
+        }
+        Chart::Scatter { points, categories, .. } => {
+            for point in points {
+                assert!(point.category < categories.len() && finite(&[point.x, point.y]), "{id}: {point:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_report_has_all_figures_and_they_fit_together() {
+    let place = workplace();
+    let open = |name: &str| {
+        let source = late_fast::io::open(&place.path(name), &ReadOptions::default()).unwrap();
+        let dir = place.path("");
+        let storing = Storing { dir: &dir, wanted: &[Major::Cells], memory: 1 << 30, cache: None };
+        let store = unpack(source.as_ref(), StoreDtype::F32, &storing, &|_, _| {}).unwrap();
+        (source, store)
+    };
+    let (input, truth) = (open("input.h5"), open("truth.h5"));
+    let layer = ReadOptions { layer: Some("late".into()), values: Values::Finite, ..ReadOptions::default() };
+    let imputed = late_fast::io::open(&place.path("imputed.h5ad"), &layer).unwrap();
+    let labels = place.path("labels.csv");
+    let inputs = Inputs {
+        input: Matrix { source: input.0.as_ref(), store: &input.1 },
+        truth: Some(Matrix { source: truth.0.as_ref(), store: &truth.1 }),
+        test: None,
+        imputed: Imputed {
+            source: imputed.as_ref(),
+            rows: ImputedRows::Stream(imputed.as_ref()),
+            scale: Scale::Log10,
+            record: &[("scale".into(), "log10(x+1)".into())],
+        },
+        labels: Some(LabelSource::Table(&labels, None)),
+        run: None,
+    };
+    let pairs = vec![("gene1".to_owned(), "gene2".to_owned())];
+    let options = Options { gene_pairs: pairs, ..Options::default() };
+    let found = evaluate(&inputs, &options, &|_, _, _| {}).unwrap();
+    check_report(&found.report);
+    let figures: Vec<&Figure> = found.report.sections.iter().flat_map(|section| &section.figures).collect();
+    let ids: Vec<&str> = figures.iter().map(|figure| figure.id.as_str()).collect();
+    assert_eq!(
+        ids,
+        [
+            "errors",
+            "density-imputed",
+            "density-observed",
+            "gene-correlation",
+            "gene-sd-ratio",
+            "cell-correlation",
+            "cell-sd-ratio",
+            "zero-rates",
+            "pca-input",
+            "pca-imputed",
+            "pca-latent",
+            "tsne-input",
+            "tsne-imputed",
+            "tsne-latent",
+            "genes-1-truth",
+            "genes-1-input",
+            "genes-1-imputed",
+        ]
+    );
+    let Chart::Scatter { points, categories, .. } = &figures[11].chart else {
+        panic!("{:?}", figures[11].chart)
+    };
+    assert_eq!(categories, &["type 0", "type 1", "type 2", "unlabelled"]);
+    assert_eq!(points.len(), 60, "every cell is shown");
+    assert_eq!(
+        points.iter().filter(|point| point.category == 3).map(|p| &p.name[..]).collect::<Vec<_>>(),
+        ["cell13"]
+    );
+    let Chart::Density { counts, .. } = &figures[1].chart else { panic!("{:?}", figures[1].chart) };
+    assert_eq!(counts.iter().sum::<f64>(), found.metrics.entries.imputed.n as f64);
+    assert_eq!(found.report.caution, late_fast::CAUTION);
 }

@@ -317,10 +317,13 @@ fn distribution(name: String, found: &Distribution) -> Vec<Field> {
         .collect()
 }
 
+/// log10 of a mean count, and shares of zeros.
+type ZeroRates = (f64, [f64; 3]);
+
 /// Genes of similar expression together, from the lowest: the mean of log10 of their mean counts, and their shares of
 /// zeros in truth, input and imputed.
-fn zero_rates(genes: &[Gene], n_cells: f64) -> Vec<(f64, [f64; 3])> {
-    let mut expressed: Vec<(f64, [f64; 3])> = genes
+fn zero_rates(genes: &[Gene], n_cells: f64) -> Vec<ZeroRates> {
+    let mut expressed: Vec<ZeroRates> = genes
         .iter()
         .map(|gene| (gene.counts.means()[1], gene.zeros.map(|zeros| zeros as f64 / n_cells)))
         .filter(|(mean, _)| *mean > 0.0)
@@ -328,7 +331,7 @@ fn zero_rates(genes: &[Gene], n_cells: f64) -> Vec<(f64, [f64; 3])> {
         .collect();
     expressed.sort_by(|a, b| a.0.total_cmp(&b.0));
     let size = expressed.len().div_ceil(EXPRESSION_BINS).max(1);
-    let mean = |bin: &[(f64, [f64; 3])], of: &dyn Fn(&(f64, [f64; 3])) -> f64| {
+    let mean = |bin: &[ZeroRates], of: &dyn Fn(&ZeroRates) -> f64| {
         bin.iter().map(of).sum::<f64>() / bin.len() as f64
     };
     expressed

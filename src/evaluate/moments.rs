@@ -43,9 +43,9 @@ impl Moments {
         let n = self.n + other.n;
         let deltas = [other.mean[0] - self.mean[0], other.mean[1] - self.mean[1]];
         let weight = self.n * other.n / n;
-        for side in 0..2 {
-            self.squares[side] += other.squares[side] + deltas[side] * deltas[side] * weight;
-            self.mean[side] += deltas[side] * other.n / n;
+        for (side, delta) in deltas.into_iter().enumerate() {
+            self.squares[side] += other.squares[side] + delta * delta * weight;
+            self.mean[side] += delta * other.n / n;
         }
         self.products += other.products + deltas[0] * deltas[1] * weight;
         for (own, more) in self.errors.iter_mut().zip(other.errors) {

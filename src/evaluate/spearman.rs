@@ -1,6 +1,7 @@
 //! Spearman's rank correlation.
 
 use super::moments::Moments;
+use crate::hdf::to_usize;
 use crate::parallel;
 
 /// A pair (value, reference) in single precision, of which millions are kept.
@@ -33,7 +34,7 @@ fn ranks(values: &[f32]) -> Vec<f64> {
             order[start..].iter().position(|&word| word >> 32 != key).map_or(order.len(), |n| start + n);
         let rank = (start + 1 + end) as f64 / 2.0;
         for word in &order[start..end] {
-            ranks[(word & u64::from(u32::MAX)) as usize] = rank;
+            ranks[to_usize(word & u64::from(u32::MAX))] = rank;
         }
         start = end;
     }

@@ -26,7 +26,9 @@ fn entries(metrics: &Metrics, id: &str, title: &str, agreement: fn(&super::Kind)
         ("observed (not 0 in the input)", &kinds.observed),
         ("not 0 in the truth", &kinds.nonzero),
     ];
-    let rows = rows.into_iter().filter(|(_, kind)| kind.n > 0).map(|(name, kind)| {
+    // Without truth, only what was observed is compared.
+    let n_rows = if metrics.zeros.truth_zeros.is_some() { 0..3 } else { 1..2 };
+    let rows = rows[n_rows].iter().filter(|(_, kind)| kind.n > 0).map(|&(name, kind)| {
         let Agreement { mse, rmse, mae, bias, pearson } = agreement(kind);
         let numbers = [mse, rmse, mae, bias, pearson, kind.spearman];
         [text(name), Field::Count(kind.n)].into_iter().chain(numbers.map(number)).collect()

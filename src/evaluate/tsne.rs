@@ -1,7 +1,7 @@
 //! Maps of cells in two dimensions.
 
 use bhtsne::{Neighbor, tSNE};
-use ndarray::Array2;
+use ndarray::{Array2, Axis};
 
 use super::neighbours::neighbours;
 use crate::error::Result;
@@ -9,11 +9,15 @@ use crate::parallel;
 
 /// Perplexity, unless there are too few cells for it.
 const PERPLEXITY: usize = 30;
-const EPOCHS: usize = 750;
+const EPOCHS: usize = 500;
 /// The spread of the first component at the start, as in scikit-learn.
 const SPREAD: f64 = 1e-4;
 /// Fewer cells make no map.
 const FEWEST: usize = 8;
+/// From here on forces between cells are interpolated on a grid, which costs the same for few of them: 5,000 cells took
+/// 2.2 s for 750 epochs on one core, against 3.7 s with a tree (theta 0.5).
+const MANY: usize = 2500;
+const THETA: f32 = 0.5;
 
 /// A tSNE map, a point (x, y) for every row of each set of `points`, from a start at the first two columns. The
 /// crate's sums depend on how rayon cuts them, so each map is made by one thread.
@@ -38,7 +42,10 @@ fn map(
     perplexity: usize,
     near: &[Vec<super::neighbours::Neighbour>],
 ) -> Vec<(f64, f64)> {
-    if near.is_empty() || points.ncols() == 0 {
+    let spread =
+        points.axis_iter(Axis(1)).next().map_or(0.0, |first| first.dot(&first)) / points.nrows() as f64;
+    // Where all cells are the same there is nothing to map, and the tree has no extent.
+    if near.is_empty() || spread <= f64::MIN_POSITIVE {
         return Vec::new();
     }
     let near: Vec<Vec<Neighbor<f32>>> = near
@@ -47,8 +54,7 @@ fn map(
             near.iter().map(|&(distance, index)| Neighbor { index, distance: distance as f32 }).collect()
         })
         .collect();
-    let spread = points.column(0).iter().map(|x| x * x).sum::<f64>() / points.nrows() as f64;
-    let scale = SPREAD / spread.sqrt().max(f64::MIN_POSITIVE.sqrt());
+    let scale = SPREAD / spread.sqrt();
     let second = usize::from(points.ncols() > 1);
     let start: Vec<f32> = points
         .rows()
@@ -59,7 +65,11 @@ fn map(
     let samples: Vec<()> = vec![(); points.nrows()];
     let mut tsne: tSNE<'_, f32, ()> = tSNE::new(&samples);
     tsne.perplexity(perplexity as f32).epochs(EPOCHS).initial_embedding(start);
-    tsne.fit_sne_with_neighbors(&near);
+    if samples.len() < MANY {
+        tsne.barnes_hut_with_neighbors(THETA, &near);
+    } else {
+        tsne.fit_sne_with_neighbors(&near);
+    }
     let embedding = tsne.embedding();
     embedding.as_chunks::<2>().0.iter().map(|&[x, y]| (f64::from(x), f64::from(y))).collect()
 }
@@ -83,7 +93,19 @@ mod tests {
             .map(|k| (near(k, k + 2), near(k, k + 1)))
             .fold((0.0, 0.0), |s, d| (s.0 + d.0, s.1 + d.1));
         assert!(2.0 * same < other, "{same} {other}");
-        let few = Array2::zeros((3, 2));
-        assert_eq!(maps(&[&few]).unwrap(), [vec![]]);
+    }
+
+    #[test]
+    fn few_or_equal_cells_make_no_map_and_some_equal_ones_do() {
+        let few = Array2::from_shape_fn((3, 2), |(point, axis)| (point + axis) as f64);
+        assert_eq!(
+            maps(&[&few, &Array2::zeros((100, 2)), &Array2::zeros((100, 0))]).unwrap(),
+            [const { vec![] }; 3]
+        );
+        let half = Array2::from_shape_fn((100, 2), |(point, axis)| {
+            if point < 50 { 0.0 } else { ((point * 7919 + axis * 31) % 101) as f64 }
+        });
+        let map = maps(&[&half]).unwrap();
+        assert!(map[0].len() == 100 && map[0].iter().all(|at| at.0.is_finite() && at.1.is_finite()));
     }
 }
