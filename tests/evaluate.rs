@@ -280,6 +280,9 @@ fn one_label_alone_and_equal_cells_are_no_reason_to_stop() {
     let text: String = names("cell", CELLS).iter().map(|cell| format!("{cell},T\n")).collect();
     std::fs::write(place.path("labels.csv"), format!("barcode,label\n{text}")).unwrap();
     place.succeed(&[SMALL, &["--labels", "labels.csv"]].concat());
+    // A single component is a column and a row at once.
+    let narrow = SMALL.iter().map(|&word| if word == "out" { "narrow" } else { word }).collect::<Vec<_>>();
+    place.succeed(&[&narrow[..], &["--labels", "labels.csv", "--components", "1"]].concat());
     let found = json(&place, "out/metrics.json");
     assert!(found["clustering"]["imputed"]["ari"].is_null(), "{found}");
     assert!(found["pca"]["variance_imputed"].is_null() && found["pca"]["variance_input"].is_number());

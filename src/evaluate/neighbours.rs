@@ -1,6 +1,7 @@
 //! What the distances between all pairs of some cells tell: nearest neighbours, and whether those of one label keep
 //! together.
 
+use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, s};
 
 use crate::parallel::{self, tiles};
@@ -15,10 +16,11 @@ pub(super) type Neighbour = (f64, usize);
 fn each<T: Send>(points: &Array2<f64>, look: impl Fn(usize, &mut [f64]) -> T + Sync + Send) -> Vec<T> {
     let squares: Vec<f64> = points.rows().into_iter().map(|point| point.dot(&point)).collect();
     let parts = parallel::map(tiles(points.nrows(), TASK_POINTS), |rows| {
-        let mut distances = points.slice(s![rows.clone(), ..]).dot(&points.t());
+        let mut distances = Array2::zeros((rows.len(), points.nrows()));
+        general_mat_mul(1.0, &points.slice(s![rows.clone(), ..]), &points.t(), 0.0, &mut distances);
         let mut out = Vec::with_capacity(rows.len());
         for (point, mut products) in rows.zip(distances.rows_mut()) {
-            let Some(products) = products.as_slice_mut() else { unreachable!("a product is row-major") };
+            let Some(products) = products.as_slice_mut() else { unreachable!("it was made row-major") };
             for (product, square) in products.iter_mut().zip(&squares) {
                 *product = (squares[point] + square - 2.0 * *product).max(0.0).sqrt();
             }
