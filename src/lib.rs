@@ -2,7 +2,8 @@
 //!
 //! A count matrix is read by [`io`], unpacked once into a memory-mapped [`store`], streamed in
 //! minibatches by [`minibatch`], trained by [`train`] on the network of [`model`], and imputed by
-//! [`impute`]. Benchmark inputs are made by [`perturb`] and [`simulate`]. Dependencies point one way: cli -> train, impute -> model, minibatch -> store -> matrix.
+//! [`impute`], which [`evaluate`] measures. Benchmark inputs are made by [`perturb`] and [`simulate`]. Dependencies point
+//! one way: cli -> train, impute -> model, minibatch -> store -> matrix; evaluate -> minibatch, store, report.
 #![deny(unsafe_code)]
 
 pub mod atomic;
@@ -10,6 +11,7 @@ pub mod budget;
 pub mod cli;
 pub mod config;
 pub mod error;
+pub mod evaluate;
 pub mod h5ad;
 pub mod hdf;
 pub mod impute;

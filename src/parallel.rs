@@ -48,6 +48,37 @@ pub fn map<T: Send, R: Send>(tasks: Vec<T>, work: impl Fn(T) -> R + Sync + Send)
     tasks.into_par_iter().map(work).collect()
 }
 
+/// As [`map`], for work that uses rayon itself in ways that make its result depend on the number of threads: every task
+/// has one thread of its own, and as many run at a time as the pool has threads.
+///
+/// # Errors
+/// When a thread cannot be started.
+pub fn map_alone<T: Send, R: Send>(tasks: Vec<T>, work: impl Fn(T) -> R + Sync + Send) -> Result<Vec<R>> {
+    let alone = |task| {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(1)
+            .start_handler(|_| late_fast_kernels::flush_denormals())
+            .build()
+            .map_err(|e| Error::Resources {
+                problem: format!("cannot start a thread: {e}"),
+                remedy: "choose fewer with --threads".into(),
+            })?;
+        Ok(pool.install(|| work(task)))
+    };
+    let mut results = Vec::with_capacity(tasks.len());
+    let mut tasks = tasks.into_iter();
+    loop {
+        // A thread that waits for another pool takes up the next task: no more are handed out than may run.
+        let batch: Vec<T> = tasks.by_ref().take(n_threads()).collect();
+        if batch.is_empty() {
+            return Ok(results);
+        }
+        for result in map(batch, alone) {
+            results.push(result?);
+        }
+    }
+}
+
 /// Hands what is made of every task to `consume`, in the order of the tasks, while the pool makes the next.
 ///
 /// # Errors

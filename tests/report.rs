@@ -11,7 +11,7 @@ use std::process::Command;
 
 use common::python;
 use common::report::{HOSTILE, awkward, demo};
-use late_fast::report::{Chart, Figure, Report, write};
+use late_fast::report::{Chart, Figure, Report, prepare};
 use roxmltree::{Document, Node};
 
 /// Programs that understand what Chromium understands.
@@ -20,7 +20,7 @@ const BROWSERS: [&str; 5] =
 
 fn written(report: &Report) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
-    write(report, dir.path()).unwrap();
+    prepare(report, dir.path()).unwrap().publish().unwrap();
     dir
 }
 
@@ -61,7 +61,7 @@ fn every_figure_and_table_has_its_files() {
     expected.sort();
     assert_eq!(contents(dir.path()).into_keys().collect::<Vec<_>>(), expected);
     // A second time, over the first.
-    write(&report, dir.path()).unwrap();
+    prepare(&report, dir.path()).unwrap().publish().unwrap();
     assert_eq!(contents(dir.path()).into_keys().collect::<Vec<_>>(), expected);
 }
 
@@ -203,12 +203,12 @@ fn reports_that_break_their_promises_are_refused() {
         let mut report = demo(10);
         report.sections[2].figures[0].id = id.into();
         let dir = tempfile::tempdir().unwrap();
-        assert!(write(&report, dir.path()).is_err(), "{id:?}");
+        assert!(prepare(&report, dir.path()).is_err(), "{id:?}");
         assert!(contents(dir.path()).is_empty());
     }
     let mut report = demo(10);
     report.sections[0].tables[0].rows[1].pop();
-    assert!(write(&report, tempfile::tempdir().unwrap().path()).is_err());
+    assert!(prepare(&report, tempfile::tempdir().unwrap().path()).is_err());
 }
 
 #[test]
@@ -232,7 +232,7 @@ fn pages_look_right_in_chromium() {
     for (name, report) in &reports {
         let dir = place.path().join(name);
         std::fs::create_dir(&dir).unwrap();
-        write(report, &dir).unwrap();
+        prepare(report, &dir).unwrap().publish().unwrap();
         command.arg(dir.join("report.html"));
     }
     let output = command.output().unwrap();

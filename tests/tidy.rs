@@ -60,11 +60,15 @@ fn dependencies_point_one_way() {
         ("src/simulate", &["store", "minibatch", "model", "train", "impute", "perturb", "cli"]),
         ("src/io", &["store", "minibatch", "model", "train", "impute", "cli", "output", "perturb"]),
         ("src/store", &["minibatch", "model", "train", "impute", "cli", "output", "perturb"]),
-        ("src/perturb", &["minibatch", "model", "train", "impute", "simulate", "cli"]),
-        ("src/minibatch", &["model", "train", "impute", "cli"]),
-        ("src/model", &["train", "impute", "cli"]),
-        ("src/train", &["impute", "cli"]),
-        ("src/impute", &["train", "cli"]),
+        ("src/perturb", &["minibatch", "model", "train", "impute", "evaluate", "simulate", "cli"]),
+        ("src/minibatch", &["model", "train", "impute", "evaluate", "cli"]),
+        ("src/model", &["train", "impute", "evaluate", "report", "cli"]),
+        ("src/train", &["impute", "evaluate", "report", "cli"]),
+        ("src/impute", &["train", "evaluate", "report", "cli"]),
+        (
+            "src/evaluate",
+            &["model", "train", "impute", "simulate", "perturb", "output", "cli", "h5ad", "tenx"],
+        ),
         (
             "src/report",
             &[

@@ -7,6 +7,7 @@ use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
 use super::memory::parse_bytes;
 use crate::config::{KernelForm, Loss, LossNorm, ParamDtype, TrainConfig};
+use crate::evaluate::Scale;
 use crate::impute::{OutputDtype, OutputProducts, OutputScale, Policy, Shard};
 use crate::minibatch::Transform;
 use crate::perturb::SplitOptions;
@@ -33,6 +34,8 @@ pub(super) enum Command {
     Merge(MergeArgs),
     /// Impute a matrix with two networks, one with genes and one with cells as features: every gene with the better one
     Combine(CombineArgs),
+    /// Measure an imputation: against the truth, labels, other molecules
+    Evaluate(Box<EvaluateArgs>),
     /// Say what is in a file: layout, shape, density, names, problems
     Inspect(InspectArgs),
     /// Make a synthetic 10x matrix of any size, with cell types
@@ -81,7 +84,7 @@ pub(super) struct InputArgs {
 }
 
 /// Which matrix of the file.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(super) struct MatrixArgs {
     /// 10x: only the genes of this genome; `all` merges the groups of a v2 file
     #[arg(long, value_name = "NAME")]
@@ -408,6 +411,77 @@ pub(super) struct SplitArgs {
     /// Probability of a molecule to be for training
     #[arg(long, value_name = "SHARE", default_value_t = SplitOptions::default().fraction)]
     pub(super) fraction: f64,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct EvaluateArgs {
+    /// The matrix that was imputed: 10x HDF5 or AnnData h5ad
+    #[arg(long = "input", visible_alias = "h5", short = 'i', value_name = "FILE")]
+    pub(super) input: PathBuf,
+    #[command(flatten)]
+    pub(super) matrix: MatrixArgs,
+    /// The truth, such as the matrix before entries were masked; it may be in the same file
+    #[arg(long, value_name = "FILE")]
+    pub(super) truth: Option<PathBuf>,
+    /// h5ad: the truth is in layers/NAME instead of X
+    #[arg(long, value_name = "NAME", requires = "truth")]
+    pub(super) truth_layer: Option<String>,
+    /// The imputed matrix: an h5ad of late-fast or of any other program
+    #[arg(long, value_name = "FILE.h5ad")]
+    pub(super) imputed: PathBuf,
+    /// The imputed values are in layers/NAME [default: late, if there is one, else X]
+    #[arg(long, value_name = "NAME")]
+    pub(super) imputed_layer: Option<String>,
+    /// Scale of the imputed values [default: what a file of late-fast says]
+    #[arg(long, value_enum, value_name = "SCALE")]
+    pub(super) imputed_scale: Option<Scale>,
+    /// Labels of cells: CSV, barcodes in the first column, labels in `label`
+    #[arg(long, value_name = "FILE.csv")]
+    pub(super) labels: Option<PathBuf>,
+    /// The column of --labels, or, without that, of the cells of input or truth
+    #[arg(long, value_name = "NAME")]
+    pub(super) labels_column: Option<String>,
+    /// Directory of the training run: learning curve, and errors of what was trained on and what was not
+    #[arg(long, value_name = "DIR")]
+    pub(super) model: Option<PathBuf>,
+    /// Other molecules of the same cells, as `split` sets them apart: losses of the Open Problems denoising task
+    #[arg(long, value_name = "FILE")]
+    pub(super) test: Option<PathBuf>,
+    /// h5ad: they are in layers/NAME instead of X
+    #[arg(long, value_name = "NAME", requires = "test")]
+    pub(super) test_layer: Option<String>,
+    /// Directory for metrics, tables and the report
+    #[arg(long, short, value_name = "DIR")]
+    pub(super) out: PathBuf,
+    /// Directory in which unpacked matrices are kept for later runs [default: not kept; beside --out meanwhile]
+    #[arg(long, value_name = "DIR")]
+    pub(super) cache: Option<PathBuf>,
+    /// Pairs of genes to show, such as CD3D:CD3E,CD79A:MS4A1 [default: the most correlated ones]
+    #[arg(long, value_name = "A:B,..", value_delimiter = ',', value_parser = parse_gene_pair)]
+    pub(super) gene_pairs: Vec<(String, String)>,
+    /// Genes whose correlations with each other are compared: those with the highest mean
+    #[arg(long, value_name = "N", default_value_t = 500)]
+    pub(super) correlated_genes: usize,
+    /// Principal components that cells are clustered by
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    pub(super) components: usize,
+    /// Cells that are clustered; of more, a drawn part
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    pub(super) max_cells: usize,
+    /// Make no tSNE maps
+    #[arg(long)]
+    pub(super) no_tsne: bool,
+    /// Seed of everything random
+    #[arg(long, value_name = "N", default_value_t = TrainConfig::default().seed)]
+    pub(super) seed: u64,
+}
+
+/// Parses "CD3D:CD3E".
+fn parse_gene_pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once(':') {
+        Some((a, b)) if !a.is_empty() && !b.is_empty() => Ok((a.to_owned(), b.to_owned())),
+        _ => Err("give two genes, such as CD3D:CD3E".into()),
+    }
 }
 
 #[derive(Debug, Args)]

@@ -35,8 +35,12 @@ impl<'a> Input<'a> {
         allowed: u64,
         reporter: &'a Reporter,
     ) -> Result<Self> {
-        let options =
-            ReadOptions { genome: args.genome.clone(), layer: args.layer.clone(), use_raw: args.use_raw };
+        let options = ReadOptions {
+            genome: args.genome.clone(),
+            layer: args.layer.clone(),
+            use_raw: args.use_raw,
+            ..ReadOptions::default()
+        };
         let source = io::open(path, &options)?;
         let (cells, genes) = (source.cells(), source.genes());
         let first = |axis: &Axis| axis.names.first().cloned().unwrap_or_else(|| "none".into());

@@ -2,6 +2,7 @@
 
 mod args;
 mod combine;
+mod evaluate;
 mod impute;
 mod input;
 mod inspect;
@@ -45,6 +46,7 @@ pub fn main() -> ExitCode {
         Command::Impute(args) => impute::run(args, &cli.common).map(|()| Ending::Done),
         Command::Merge(args) => merge::run(args, &cli.common).map(|()| Ending::Done),
         Command::Combine(args) => combine::run(args, &cli.common).map(|()| Ending::Done),
+        Command::Evaluate(args) => evaluate::run(args, &cli.common).map(|()| Ending::Done),
         Command::Inspect(args) => inspect::run(args, &cli.common).map(|()| Ending::Done),
         Command::Simulate(args) => simulate::run(args, &cli.common).map(|()| Ending::Done),
         Command::Mask(args) => perturb::mask(args, &cli.common).map(|()| Ending::Done),

@@ -143,11 +143,12 @@ impl Drop for Step {
         self.bar.finish_and_clear();
         let (seconds, done) = (self.started.elapsed().as_secs_f64(), self.done.get());
         if self.told && done > 0 && seconds >= WORTH_A_LINE.as_secs_f64() {
-            let (name, unit, rate) = (&self.name, &self.unit, done as f64 / seconds / 1e6);
-            let _ = writeln!(
-                std::io::stderr(),
-                "{name}: {done} {unit} in {seconds:.1} s ({rate:.1} million a second)"
-            );
+            let (name, unit) = (&self.name, &self.unit);
+            let rate = match done as f64 / seconds {
+                rate if rate >= 1e5 => format!("{:.1} million", rate / 1e6),
+                rate => format!("{rate:.0}"),
+            };
+            let _ = writeln!(std::io::stderr(), "{name}: {done} {unit} in {seconds:.1} s ({rate} a second)");
         }
     }
 }

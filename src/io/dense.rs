@@ -75,14 +75,14 @@ impl Dense {
     }
 
     fn compress(&self, values: &[f64], first_row: usize, names: &Names<'_>) -> Result<RowBlock> {
-        let real = self.array.dtype().is_real();
+        let rule = names.rule(self.array.dtype());
         let mut block = RowBlock { indptr: vec![0], ..RowBlock::default() };
         for (row, values) in values.chunks_exact(self.array.n_columns()).enumerate() {
             for (column, &value) in (0_u32..).zip(values) {
-                if is_storable(value, real) {
+                if is_storable(value, rule) {
                     block.indices.push(column);
                     block.values.push(value);
-                } else if let Some(expected) = value_fault(value, real) {
+                } else if let Some(expected) = value_fault(value, rule) {
                     let place = format!("{}, {}", names.row(first_row + row), names.column(column as usize));
                     let object = format!("{}[{}, {column}], {place}", self.array.name(), first_row + row);
                     let found = value.to_string();

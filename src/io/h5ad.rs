@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::dense::Dense;
 use super::stream::{Compressed, Names, plan_blocks, stream};
-use super::{InPlace, ReadOptions, Source, Tally, note_repeats};
+use super::{InPlace, ReadOptions, Source, Tally, Values, note_repeats};
 use crate::error::{Error, Result};
 use crate::h5ad::read_axis;
 use crate::hdf::{HdfFile, Kind};
@@ -21,6 +21,7 @@ pub(super) struct H5ad {
     notes: Vec<String>,
     /// What to do when the values are no counts.
     remedy: String,
+    values: Values,
     details: Vec<(String, String)>,
 }
 
@@ -36,7 +37,10 @@ impl H5ad {
         let mut notes = Vec::new();
         let cells = read_axis(file, "obs", &mut notes)?;
         let genes = read_axis(file, &var, &mut notes)?;
-        let remedy = offers.remedy(&element);
+        let remedy = match options.values {
+            Values::Expression => offers.remedy(&element),
+            Values::Finite => "mend the value, or leave out the cell or the gene".to_owned(),
+        };
         let matrix = Matrix::open(file, &element, &cells, &genes, &remedy)?;
         note_repeats(&cells, &genes, &mut notes);
         Ok(Self {
@@ -47,12 +51,13 @@ impl H5ad {
             matrix,
             notes,
             remedy,
+            values: options.values,
             details: offers.describe(),
         })
     }
 
     fn names(&self, major: Major) -> Names<'_> {
-        names(major, &self.cells, &self.genes, &self.remedy)
+        Names { values: self.values, ..names(major, &self.cells, &self.genes, &self.remedy) }
     }
 }
 
@@ -61,7 +66,7 @@ fn names<'a>(major: Major, cells: &'a Axis, genes: &'a Axis, remedy: &'a str) ->
         Major::Cells => (cells, genes),
         Major::Genes => (genes, cells),
     };
-    Names { major, rows: &rows.names, columns: &columns.names, remedy }
+    Names { major, rows: &rows.names, columns: &columns.names, remedy, values: Values::Expression }
 }
 
 impl Matrix {

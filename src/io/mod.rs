@@ -22,6 +22,19 @@ pub struct ReadOptions {
     pub layer: Option<String>,
     /// h5ad: read `raw/X` with `raw/var` (`--use-raw`).
     pub use_raw: bool,
+    /// h5ad: which values are allowed.
+    pub values: Values,
+}
+
+/// Which values a matrix may hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Values {
+    /// Those that training computes with: zero or more, in the range of 32-bit reals.
+    #[default]
+    Expression,
+    /// Any finite number, such as other programs impute. Blocks then may hold negative values, and no store can be
+    /// made of the source.
+    Finite,
 }
 
 /// A matrix in a file, ready to be streamed.

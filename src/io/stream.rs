@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
-use super::{InPlace, Tally};
+use super::{Dtype, InPlace, Tally, Values};
 use crate::error::{Error, Result};
 use crate::hdf::{HdfFile, NumericArray, to_usize};
 use crate::matrix::{Block, Major, RowBlock};
@@ -45,6 +45,19 @@ pub(super) struct Names<'a> {
     pub(super) columns: &'a [String],
     /// What to do when the values are no counts.
     pub(super) remedy: &'a str,
+    /// Which values are allowed.
+    pub(super) values: Values,
+}
+
+/// What a value has to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rule {
+    /// A count that f64 holds exactly.
+    Count,
+    /// A normal f32, zero or more.
+    Real,
+    /// Any finite number.
+    Finite,
 }
 
 impl Names<'_> {
@@ -54,6 +67,15 @@ impl Names<'_> {
 
     pub(super) fn column(&self, column: usize) -> String {
         self.major.other().describe_row(self.columns, column)
+    }
+
+    /// What values of this type have to be.
+    pub(super) fn rule(&self, dtype: Dtype) -> Rule {
+        match self.values {
+            Values::Finite => Rule::Finite,
+            Values::Expression if dtype.is_real() => Rule::Real,
+            Values::Expression => Rule::Count,
+        }
     }
 }
 
@@ -186,8 +208,8 @@ impl Compressed {
         let span = to_usize(begin)..to_usize(self.indptr[rows.end]);
         let indptr: Vec<usize> =
             self.indptr[rows.start..=rows.end].iter().map(|&offset| to_usize(offset - begin)).collect();
-        let real = self.data.dtype().is_real();
-        let raw = if real || map.is_some() {
+        let rule = names.rule(self.data.dtype());
+        let raw = if self.data.dtype().is_real() || map.is_some() {
             let (indices, values) =
                 rayon::join(|| self.indices.read(span.clone()), || self.data.read(span.clone()));
             RowBlock { indptr, indices: indices?, values: values? }
@@ -195,13 +217,13 @@ impl Compressed {
             let (indices, values) =
                 rayon::join(|| self.indices.read(span.clone()), || self.data.read::<u32>(span.clone()));
             let counts = RowBlock { indptr, indices: indices?, values: values? };
-            if self.all_clean(&counts) {
+            if self.all_clean(&counts, rule) {
                 let tally = Tally { nnz: counts.nnz() as u64, ..Tally::default() };
                 return Ok((Block::Counts(counts), tally));
             }
             RowBlock { indptr: counts.indptr, indices: counts.indices, values: self.data.read(span)? }
         };
-        if map.is_none() && self.all_clean(&raw) {
+        if map.is_none() && self.all_clean(&raw, rule) {
             let tally = Tally { nnz: raw.nnz() as u64, ..Tally::default() };
             return Ok((Block::Reals(raw), tally));
         }
@@ -219,9 +241,8 @@ impl Compressed {
     }
 
     /// Whether nothing has to be mended: the usual case, at memory speed.
-    fn all_clean<V: Entry>(&self, block: &RowBlock<V>) -> bool {
-        let real = self.data.dtype().is_real();
-        block.split(TASK_ENTRIES).into_par_iter().all(|task| is_clean(block, task, self.n_columns, real))
+    fn all_clean<V: Entry>(&self, block: &RowBlock<V>, rule: Rule) -> bool {
+        block.split(TASK_ENTRIES).into_par_iter().all(|task| is_clean(block, task, self.n_columns, rule))
     }
 
     /// Sorts, merges, maps and checks the rows of one task.
@@ -251,7 +272,7 @@ impl Compressed {
             }
             let begin = block.indices.len();
             let mut previous = DROPPED;
-            let real = self.data.dtype().is_real();
+            let rule = names.rule(self.data.dtype());
             for &(column, value) in &order {
                 let target = map.map_or(column, |map| map[column as usize]);
                 if target == DROPPED {
@@ -263,7 +284,7 @@ impl Compressed {
                     tally.merged_duplicates += 1;
                     if let Some(last) = block.values.last_mut() {
                         *last += value;
-                        if let Some(expected) = value_fault(*last, real) {
+                        if let Some(expected) = value_fault(*last, rule) {
                             let place =
                                 format!("{}, {}", names.row(first_row + row), names.column(column as usize));
                             let object = format!("{}, {place}, repeated entries summed", self.data.name());
@@ -300,7 +321,7 @@ impl Compressed {
             );
             return Err(Error::input(self.path(), object, expected, self.indices.show(entry), REWRITE));
         }
-        let Some(expected) = value_fault(value, self.data.dtype().is_real()) else { return Ok(()) };
+        let Some(expected) = value_fault(value, names.rule(self.data.dtype())) else { return Ok(()) };
         let place = format!("{}, {}", names.row(row), names.column(column as usize));
         let object = format!("{}[{entry}], {place}", self.data.name());
         Err(Error::input(self.path(), object, expected, self.data.show(entry), names.remedy))
@@ -310,25 +331,28 @@ impl Compressed {
 const REWRITE: &str = "the file is damaged or its writer has a bug; write or download it again";
 
 /// What was expected in place of a value that no expression matrix has, or that f32 cannot hold.
-pub(super) fn value_fault(value: f64, real: bool) -> Option<&'static str> {
-    if value == 0.0 || is_storable(value, real) {
-        None
-    } else if value.is_nan() || value < 0.0 || value.is_infinite() {
-        Some("a finite number, zero or more")
-    } else if real {
-        Some("zero or a number in the range of 32-bit reals, 1.2e-38 to 3.4e38")
-    } else {
-        Some("a count below 2^53")
+pub(super) fn value_fault(value: f64, rule: Rule) -> Option<&'static str> {
+    if value == 0.0 || is_storable(value, rule) {
+        return None;
     }
+    Some(match rule {
+        Rule::Finite => "a finite number",
+        _ if value.is_nan() || value < 0.0 || value.is_infinite() => "a finite number, zero or more",
+        Rule::Real => "zero or a number in the range of 32-bit reals, 1.2e-38 to 3.4e38",
+        Rule::Count => "a count below 2^53",
+    })
 }
 
-/// Whether the value is positive and what training computes with: a normal f32, or a count that f64 holds
-/// exactly.
+/// Whether the value is an entry, not zero, that the rule allows: for training a normal f32, or a count that f64
+/// holds exactly.
 #[inline]
-pub(super) fn is_storable(value: f64, real: bool) -> bool {
+pub(super) fn is_storable(value: f64, rule: Rule) -> bool {
+    if rule == Rule::Finite {
+        return value.is_finite() & (value != 0.0);
+    }
     #[expect(clippy::cast_possible_truncation, reason = "whether it fits is the question")]
     let single = value as f32;
-    let limit = if real { f64::INFINITY } else { MAX_COUNT };
+    let limit = if rule == Rule::Real { f64::INFINITY } else { MAX_COUNT };
     // Without early exit, so that loops over it vectorise; NaN fails all comparisons.
     (f32::MIN_POSITIVE..f32::INFINITY).contains(&single) & (value < limit)
 }
@@ -344,29 +368,29 @@ impl Tally {
 
 /// Types that blocks are read as.
 trait Entry: Copy + Sync {
-    /// Whether the value can be stored as it is.
-    fn is_clean(self, real: bool) -> bool;
+    /// Whether the value can be handed out as it is.
+    fn is_clean(self, rule: Rule) -> bool;
 }
 
 impl Entry for f64 {
     #[inline]
-    fn is_clean(self, real: bool) -> bool {
-        is_storable(self, real)
+    fn is_clean(self, rule: Rule) -> bool {
+        is_storable(self, rule)
     }
 }
 
 /// `u32::MAX` stands for what does not fit.
 impl Entry for u32 {
     #[inline]
-    fn is_clean(self, _: bool) -> bool {
+    fn is_clean(self, _: Rule) -> bool {
         self.wrapping_sub(1) < Self::MAX - 1
     }
 }
 
 /// Whether the rows need no correction at all.
-fn is_clean<V: Entry>(block: &RowBlock<V>, rows: Range<usize>, n_columns: usize, real: bool) -> bool {
+fn is_clean<V: Entry>(block: &RowBlock<V>, rows: Range<usize>, n_columns: usize, rule: Rule) -> bool {
     let (indices, values) = block.rows(rows.clone());
-    if !values.iter().fold(true, |clean, &value| clean & value.is_clean(real)) {
+    if !values.iter().fold(true, |clean, &value| clean & value.is_clean(rule)) {
         return false;
     }
     let highest = indices.iter().fold(0, |highest, &column| column.max(highest));

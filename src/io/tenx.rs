@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::stream::{Compressed, DROPPED, Names, plan_blocks, stream};
-use super::{InPlace, ReadOptions, Source, Tally, note_repeats};
+use super::{InPlace, ReadOptions, Source, Tally, Values, note_repeats};
 use crate::error::{Error, Result};
 use crate::h5ad::read_column;
 use crate::hdf::{HdfFile, NumericArray};
@@ -50,7 +50,13 @@ struct Part {
 impl Part {
     fn names<'a>(&'a self, cells: &'a Axis) -> Names<'a> {
         let rows = if self.rows.is_none() { &cells.names } else { &self.barcodes };
-        Names { major: Major::Cells, rows, columns: &self.features, remedy: NEGATIVE_REMEDY }
+        Names {
+            major: Major::Cells,
+            rows,
+            columns: &self.features,
+            remedy: NEGATIVE_REMEDY,
+            values: Values::Expression,
+        }
     }
 
     fn row_of(&self, cell: usize) -> Option<usize> {
@@ -290,7 +296,13 @@ fn open_part(file: &HdfFile, group: &str, barcodes: Vec<String>, features: Vec<S
             format!("[{}, {}], the numbers of features and barcodes", features.len(), barcodes.len());
         return Err(shape.problem(expected, format!("{shape_values:?}"), REWRITE));
     }
-    let names = Names { major: Major::Cells, rows: &barcodes, columns: &features, remedy: NEGATIVE_REMEDY };
+    let names = Names {
+        major: Major::Cells,
+        rows: &barcodes,
+        columns: &features,
+        remedy: NEGATIVE_REMEDY,
+        values: Values::Expression,
+    };
     let matrix = Compressed::open(file, group, barcodes.len(), features.len(), &names)?;
     Ok(Part { matrix, barcodes, features, map: None, rows: None })
 }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 /// Consecutive compressed rows of a matrix: validated, every row's indices strictly increasing,
-/// every value finite and greater than zero.
+/// every value finite and greater than zero (or, from a source opened for any finite values, other than zero).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RowBlock<V = f64> {
     /// Offsets of the rows in `indices` and `values`; starts at 0, one longer than the rows.

@@ -24,7 +24,7 @@ mod text;
 use std::collections::HashSet;
 use std::path::Path;
 
-use crate::atomic::{Pending, prepare};
+use crate::atomic::{self, Pending, ResultDirectory};
 use crate::error::{Error, Result};
 
 pub use figure::{Chart, Field, Figure, Point, Report, Section, Series, Table, Tick, Violin};
@@ -34,26 +34,43 @@ pub const PAGE_FILE: &str = "report.html";
 const FIGURES: &str = "figures";
 const TABLES: &str = "tables";
 
+/// The files of a report under temporary names, gone if they are not published.
+#[derive(Debug)]
+pub struct Prepared {
+    // In the order in which they are dropped: directories are removed when nothing is in them any more.
+    files: Vec<Pending>,
+    _directories: Vec<ResultDirectory>,
+}
+
+impl Prepared {
+    /// Gives the files their names, the page last.
+    ///
+    /// # Errors
+    /// When a file cannot be renamed.
+    pub fn publish(self) -> Result<()> {
+        self.files.into_iter().try_for_each(Pending::publish)
+    }
+}
+
 /// Writes the page into a directory, every figure as `figures/<id>.svg` and its data as `figures/<id>.csv`, and every
-/// table as `tables/<id>.csv`; the columns are listed in `files.rs`. Files of the same names are replaced, the page
-/// last, when all are written. The same report always gives the same bytes.
+/// table as `tables/<id>.csv`; the columns are listed in `files.rs`. Files of the same names are replaced when all are
+/// written and published. The same report always gives the same bytes.
 ///
 /// # Errors
 /// When the directory cannot be written, or the report breaks the promises of its parts (names of files, fields in a
 /// row).
-pub fn write(report: &Report, dir: &Path) -> Result<()> {
+pub fn prepare(report: &Report, dir: &Path) -> Result<Prepared> {
     check(report)?;
-    let mut pending = Vec::new();
+    let (mut pending, mut directories) = (Vec::new(), Vec::new());
     let mut file = |path: &str, write: &dyn Fn(&Path) -> Result<()>| -> Result<()> {
-        pending.push(prepare(&dir.join(path), true, write)?.0);
+        pending.push(atomic::prepare(&dir.join(path), true, write)?.0);
         Ok(())
     };
     let mut drawings = Vec::new();
     let (tables, figures) = (|| report.sections.iter().flat_map(|s| &s.tables), || figures_of(report));
     for (name, is_needed) in [(TABLES, tables().next().is_some()), (FIGURES, figures().next().is_some())] {
-        let path = dir.join(name);
         if is_needed {
-            std::fs::create_dir_all(&path).map_err(|e| Error::io(&path, "create the directory", e))?;
+            directories.push(ResultDirectory::open(&dir.join(name))?);
         }
     }
     for table in tables() {
@@ -67,7 +84,7 @@ pub fn write(report: &Report, dir: &Path) -> Result<()> {
     }
     let page = page::render(report, &drawings)?;
     file(PAGE_FILE, &|path| write_text(path, &page))?;
-    pending.into_iter().try_for_each(Pending::publish)
+    Ok(Prepared { files: pending, _directories: directories })
 }
 
 fn figures_of(report: &Report) -> impl Iterator<Item = &Figure> {

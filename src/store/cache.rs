@@ -75,7 +75,7 @@ impl<'a> Cache<'a> {
         let content = hash(input, progress)?;
         let mut hasher = blake3::Hasher::new();
         // Text in which nothing can be taken for something else.
-        let ReadOptions { genome, layer, use_raw } = options;
+        let ReadOptions { genome, layer, use_raw, values: _ } = options; // no store is made of other values
         let text = format!("{VERSION} {content} {genome:?} {layer:?} {use_raw} {dtype:?}");
         hasher.update(text.as_bytes());
         let key = hasher.finalize().to_hex()[..32].to_owned();

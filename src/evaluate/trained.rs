@@ -1,0 +1,150 @@
+//! The directory of a training run: learning curve, settings, and which entries it trained on.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::groups::Grouping;
+use super::join::Join;
+use crate::config::{TrainConfig, Validation};
+use crate::error::{Error, Result};
+use crate::matrix::Major;
+use crate::minibatch::Holdout;
+use crate::parallel::{self, tiles};
+use crate::store::{RowEntries, Store};
+
+const REMEDY: &str = "give a directory that `late-fast train` has written";
+/// Rows that one task looks at.
+const ROWS_TASK: usize = 1 << 12;
+
+/// A training run.
+#[derive(Clone, Debug)]
+pub struct TrainedRun {
+    /// Its directory.
+    pub dir: PathBuf,
+    /// A record for every epoch.
+    pub history: Vec<Epoch>,
+    /// Its settings.
+    pub config: TrainConfig,
+    split: SplitRecord,
+}
+
+/// A line of the learning curve.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct Epoch {
+    /// Counted from 1.
+    pub epoch: u64,
+    /// The training loss, with dropout.
+    pub train_loss: f64,
+    /// The validation error.
+    pub validation_loss: f64,
+    /// 1 where it was the best so far.
+    pub best: u8,
+    /// Wall time.
+    pub seconds: f64,
+    /// Training samples a second.
+    pub samples_per_second: f64,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct SplitRecord {
+    counts: Counts,
+    validation: Vec<String>,
+    test: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+struct Counts {
+    train_entries: u64,
+}
+
+impl TrainedRun {
+    /// Reads the records in a run's directory.
+    ///
+    /// # Errors
+    /// When one of them is missing or is not what training writes.
+    pub fn read(dir: &Path) -> Result<Self> {
+        let history_path = dir.join("history.csv");
+        let file = File::open(&history_path).map_err(|e| Error::io(&history_path, "open", e))?;
+        let history = csv::Reader::from_reader(file).deserialize().collect::<csv::Result<_>>();
+        let history = history.map_err(|e| foreign(&history_path, &e))?;
+        Ok(Self {
+            dir: dir.to_owned(),
+            history,
+            config: json(&dir.join("config.json"))?,
+            split: json(&dir.join("split.json"))?,
+        })
+    }
+
+    /// The best epoch.
+    pub fn best(&self) -> Option<&Epoch> {
+        self.history.iter().rev().find(|epoch| epoch.best == 1)
+    }
+
+    /// How the run's split tells entries apart, or why it cannot be told. `input` has a row a cell.
+    ///
+    /// # Errors
+    /// When the store was changed.
+    pub fn grouping(
+        &self,
+        input: &Store,
+        cells: &Join,
+        genes: &Join,
+    ) -> Result<std::result::Result<Grouping, String>> {
+        Ok(match (self.config.validation, self.config.samples) {
+            (Validation::Entries { holdout }, _) => {
+                let holdout = Holdout { share: holdout, seed: self.config.seed };
+                let trained = input.summary().tally.nnz - count_hidden(input, holdout)?;
+                if trained == self.split.counts.train_entries {
+                    Ok(Grouping::Entries(holdout))
+                } else {
+                    Err(format!(
+                        "{} trained on {} entries, which are not those of the input: held-out entries cannot be told apart",
+                        self.dir.display(),
+                        self.split.counts.train_entries
+                    ))
+                }
+            }
+            (Validation::Samples { .. }, Major::Cells) => self.parts(&cells.names).map(Grouping::Cells),
+            (Validation::Samples { .. }, Major::Genes) => self.parts(&genes.names).map(Grouping::Genes),
+        })
+    }
+
+    /// The part every sample was in; samples without entries, which are in none, count as trained on.
+    fn parts(&self, names: &[String]) -> std::result::Result<Vec<u8>, String> {
+        let listed = [(&self.split.validation, 1), (&self.split.test, 2)];
+        let part_of: HashMap<&String, u8> =
+            listed.iter().flat_map(|(names, part)| names.iter().map(move |name| (name, *part))).collect();
+        let parts: Vec<u8> = names.iter().map(|name| part_of.get(name).copied().unwrap_or(0)).collect();
+        if parts.contains(&1) {
+            return Ok(parts);
+        }
+        Err(format!("{} was validated on none of these samples", self.dir.display()))
+    }
+}
+
+fn count_hidden(store: &Store, holdout: Holdout) -> Result<u64> {
+    let parts = parallel::map(tiles(store.n_rows(), ROWS_TASK), |rows| {
+        let mut entries = RowEntries::default();
+        let mut hidden = 0;
+        for row in rows.clone() {
+            entries.clear();
+            store.read_row(row, &mut entries)?;
+            hidden += holdout.count(store.major(), super::join::to_u32(row), &entries.indices);
+        }
+        store.release(rows);
+        Ok(hidden)
+    });
+    parts.into_iter().sum()
+}
+
+fn json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
+    let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, "read", e))?;
+    serde_json::from_str(&text).map_err(|e| foreign(path, &e))
+}
+
+fn foreign(path: &Path, error: &dyn std::fmt::Display) -> Error {
+    Error::input(path, "file", "the record of a training run", error.to_string(), REMEDY)
+}
