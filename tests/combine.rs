@@ -263,3 +263,19 @@ fn both_networks_may_start_from_others() {
     let one = ["train", "--h5", "in.h5", "--features", "both", "--init", "in.late/genes", "--out", "no.late"];
     place.fail(&one, &["in.late/genes/genes"]);
 }
+
+#[test]
+fn the_report_shows_both_learning_curves_and_held_out_entries() {
+    let place = trained();
+    combine(&place, "both.h5ad", &[]);
+    let arguments =
+        ["evaluate", "--input", "in.h5", "--imputed", "both.h5ad", "--model", "in.late", "--no-tsne"];
+    place.succeed(&[&arguments[..], &["--out", "both"]].concat());
+    let read = |name: &str| std::fs::read_to_string(place.path(name)).unwrap();
+    let curves = read("both/figures/learning-curve.csv");
+    for line in ["validation error, genes as features", "training loss, cells as features"] {
+        assert!(curves.contains(line), "{curves}");
+    }
+    assert!(read("both/figures/errors.csv").contains("held out"));
+    assert!(read("both/report.html").contains("both.h5ad compared with its input"));
+}

@@ -92,7 +92,7 @@ fn the_number_of_threads_changes_no_bit() {
         let options = ["--labels", "labels.csv", "--test", "test.h5", "--threads", threads, "--out", &out];
         place.succeed(&[OURS, &options].concat());
     }
-    for name in ["metrics.json", "genes.csv", "cells.csv"] {
+    for name in ["metrics.json", "genes.csv", "cells.csv", "report.html"] {
         let read = |dir: &str| std::fs::read(place.path(&format!("{dir}/{name}"))).unwrap();
         assert_eq!(read("out1"), read("out2"), "{name}");
     }

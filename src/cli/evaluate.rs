@@ -129,7 +129,7 @@ impl Job<'_> {
         drop(directory);
         self.reporter.say(&Watch::default().resident().text());
         let text = format!(
-            "{}\n{}: the report, to be opened in a browser; beside it metrics, tables of all genes and cells, figures and their data\ncaution: {CAUTION}",
+            "{}\n{}: the report; beside it metrics.json, tables, figures and their data\ncaution: {CAUTION}",
             evaluation.metrics.screen().trim_end(),
             args.out.join(report::PAGE_FILE).display()
         );

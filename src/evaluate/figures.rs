@@ -5,7 +5,7 @@ use super::moments::quantile;
 use super::pass::{Gene, IMPUTED, OBSERVED, Scores};
 use super::run::Findings;
 use super::spearman::Pair;
-use super::{Distribution, scatters, summary};
+use super::{Distribution, TrainedRun, scatters, summary};
 use crate::report::{Chart, Field, Figure, Report, Section, Series, Table, Tick, Violin};
 
 const LOG: &str = "log10(count + 1)";
@@ -28,11 +28,26 @@ pub(super) fn report(findings: &Findings<'_>) -> Report {
     sections.push(scatters::gene_pairs(findings));
     sections.extend(settings(findings));
     Report {
-        title: "Imputation compared".into(),
+        title: title(findings),
         facts: facts(findings),
         caution: crate::CAUTION.into(),
         sections: sections.into_iter().filter(|s| !s.tables.is_empty() || !s.figures.is_empty()).collect(),
     }
+}
+
+fn title(findings: &Findings<'_>) -> String {
+    let path = findings.inputs.imputed.source.path();
+    let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+    match findings.inputs.truth {
+        Some(_) => format!("{name} compared with the truth"),
+        None => format!("{name} compared with its input"),
+    }
+}
+
+/// With a capital, as titles begin.
+fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }
 
 fn facts(findings: &Findings<'_>) -> Vec<(String, String)> {
@@ -49,15 +64,15 @@ fn facts(findings: &Findings<'_>) -> Vec<(String, String)> {
             };
             let text =
                 format!("{} ({}), {} cells x {} genes{out}", file.path, file.layout, file.cells, file.genes);
-            (file.role.to_owned(), text)
+            (capital(file.role), text)
         })
         .collect();
-    facts.push(("compared".into(), format!("{} cells x {} genes", metrics.cells, metrics.genes)));
+    facts.push(("Compared".into(), format!("{} cells x {} genes", metrics.cells, metrics.genes)));
     let negative = match metrics.negative_values {
         0 => String::new(),
         n => format!("; {n} values are negative"),
     };
-    facts.push(("scale of the imputed values".into(), format!("{}{negative}", metrics.scale)));
+    facts.push(("Scale of the imputed values".into(), format!("{}{negative}", metrics.scale)));
     if let Some(labels) = findings.labels {
         let text = format!(
             "{} ({} labels; {} of {} cells are unlabelled)",
@@ -66,14 +81,14 @@ fn facts(findings: &Findings<'_>) -> Vec<(String, String)> {
             labels.unlabelled(),
             metrics.cells
         );
-        facts.push(("labels".into(), text));
+        facts.push(("Labels".into(), text));
     }
     if findings.looked.sampled.len() as u64 != metrics.cells {
         let text = format!("{} drawn cells, seed {}", findings.looked.sampled.len(), metrics.seed);
-        facts.push(("clusters and maps".into(), text));
+        facts.push(("Clusters and maps".into(), text));
     }
     if let Some(run) = findings.inputs.run {
-        facts.push(("model".into(), run.dir.display().to_string()));
+        facts.push(("Model".into(), run.dir.display().to_string()));
     }
     facts
 }
@@ -93,9 +108,22 @@ fn summary_section(findings: &Findings<'_>) -> Section {
 
 fn learning(findings: &Findings<'_>) -> Option<Section> {
     let run = findings.inputs.run?;
-    let curve = |name: &str, of: fn(&super::Epoch) -> f64| Series {
-        name: name.into(),
+    let runs = || std::iter::once(run).chain(run.other.as_deref());
+    // Of two networks, each curve says whose it is, and neither best epoch is marked.
+    let is_one = run.other.is_none();
+    let curve = |run: &TrainedRun, name: &str, of: fn(&super::Epoch) -> f64| Series {
+        name: if is_one {
+            name.into()
+        } else {
+            format!("{name}, {} as features", run.config.features_name())
+        },
         points: run.history.iter().map(|epoch| (epoch.epoch as f64, of(epoch))).collect(),
+    };
+    let curves = |run: &TrainedRun| {
+        [
+            curve(run, "training loss", |epoch| epoch.train_loss),
+            curve(run, "validation error", |epoch| epoch.validation_loss),
+        ]
     };
     let mark =
         run.best().map(|best| Tick { at: best.epoch as f64, label: format!("best epoch: {}", best.epoch) });
@@ -107,11 +135,8 @@ fn learning(findings: &Findings<'_>) -> Option<Section> {
         chart: Chart::Lines {
             x: "epoch".into(),
             y: format!("mean squared error, {}", run.config.transform.formula()),
-            series: vec![
-                curve("training loss", |epoch| epoch.train_loss),
-                curve("validation error", |epoch| epoch.validation_loss),
-            ],
-            mark,
+            series: runs().flat_map(curves).collect(),
+            mark: mark.filter(|_| is_one),
             log_y: true,
         },
     };
@@ -153,7 +178,7 @@ fn errors(findings: &Findings<'_>) -> Section {
         };
         figures.push(Figure {
             id: id.into(),
-            title: format!("{reference} and imputed value: {name} entries"),
+            title: format!("{} and imputed value: {name} entries", capital(reference)),
             caption: format!("Entries{drawn}; the nearer the line, the better. Counts make the columns."),
             chart: density(pairs, reference),
         });
@@ -297,7 +322,9 @@ fn correlations(findings: &Findings<'_>) -> Section {
         columns: columns.map(str::to_owned).to_vec(),
         rows,
     };
-    let text = "Every gene is in genes.csv, every cell in cells.csv.".to_owned();
+    let text = "Over all entries: where an imputation takes every zero of the input for a missing value, as LATE does, the zeros \
+                of the truth count against it. Every gene is in genes.csv, every cell in cells.csv."
+        .to_owned();
     Section { title: "Genes and cells".into(), text: vec![text], tables: vec![table], figures }
 }
 
@@ -376,7 +403,9 @@ fn settings(findings: &Findings<'_>) -> Option<Section> {
         rows: rows.into_iter().map(|(name, value)| vec![Field::Text(name), value]).collect(),
     };
     if let Some(run) = findings.inputs.run {
-        let config = serde_json::to_value(&run.config).unwrap_or_default();
+        // By way of text, in which numbers of 32 bits have the digits that were typed.
+        let config = serde_json::to_string(&run.config).unwrap_or_default();
+        let config: serde_json::Value = serde_json::from_str(&config).unwrap_or_default();
         let rows = config.as_object().into_iter().flatten();
         let rows = rows.map(|(name, value)| (name.clone(), Field::Text(value.to_string().replace('"', ""))));
         tables.push(pairs("configuration", "Configuration of the run", rows.collect()));

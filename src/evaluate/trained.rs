@@ -16,6 +16,9 @@ use crate::parallel::{self, tiles};
 use crate::store::{RowEntries, Store};
 
 const REMEDY: &str = "give a directory that `late-fast train` has written";
+const CONFIG_FILE: &str = "config.json";
+/// Directories of the two runs of `train --features both`.
+const BOTH: [&str; 2] = ["genes", "cells"];
 /// Rows that one task looks at.
 const ROWS_TASK: usize = 1 << 12;
 
@@ -28,6 +31,8 @@ pub struct TrainedRun {
     pub history: Vec<Epoch>,
     /// Its settings.
     pub config: TrainConfig,
+    /// The network with cells as features, where both were trained on the same entries.
+    pub other: Option<Box<Self>>,
     split: SplitRecord,
 }
 
@@ -66,6 +71,14 @@ impl TrainedRun {
     /// # Errors
     /// When one of them is missing or is not what training writes.
     pub fn read(dir: &Path) -> Result<Self> {
+        let [genes, cells] = BOTH.map(|name| dir.join(name));
+        if genes.join(CONFIG_FILE).exists() && cells.join(CONFIG_FILE).exists() {
+            return Ok(Self { other: Some(Box::new(Self::read_one(&cells)?)), ..Self::read_one(&genes)? });
+        }
+        Self::read_one(dir)
+    }
+
+    fn read_one(dir: &Path) -> Result<Self> {
         let history_path = dir.join("history.csv");
         let file = File::open(&history_path).map_err(|e| Error::io(&history_path, "open", e))?;
         let history = csv::Reader::from_reader(file).deserialize().collect::<csv::Result<_>>();
@@ -73,7 +86,8 @@ impl TrainedRun {
         Ok(Self {
             dir: dir.to_owned(),
             history,
-            config: json(&dir.join("config.json"))?,
+            config: json(&dir.join(CONFIG_FILE))?,
+            other: None,
             split: json(&dir.join("split.json"))?,
         })
     }
