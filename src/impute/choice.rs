@@ -38,8 +38,8 @@ impl Chosen {
     }
 }
 
-/// A gene's difference is shrunk by at most this many of its standard errors.
-const MOST_ERRORS: f64 = 2.0;
+/// A gene's difference is shrunk by at most this many of its standard errors: of a thousand genes one exceeds it by chance.
+const MOST_ERRORS: f64 = 3.0;
 
 /// Squared errors and their number.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -167,7 +167,7 @@ pub(super) fn held_out_errors(
 ///
 /// Most genes have some ten held-out entries, and of hundreds of genes the worse network is better on those of some by
 /// chance alone. So a gene's own difference, relative to the error's size, is shrunk towards that of all genes, the more
-/// the fewer entries it has, but by two standard errors at most (empirical Bayes with limited translation: Efron and Morris
+/// the fewer entries it has, but by three standard errors at most (empirical Bayes with limited translation: Efron and Morris
 /// 1972, JASA 67:130-139). How much differences vary by chance is told by how much those of two halves of the cells differ.
 pub(super) struct Comparison<'a> {
     errors: [&'a GeneErrors; 2],

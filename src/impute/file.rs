@@ -11,15 +11,15 @@ use super::OutputDtype;
 use super::axes::hash_axis;
 use super::record::Record;
 use crate::error::{Error, Result};
-use crate::h5ad::{self, SparseGroup, SparseSpec};
+use crate::h5ad::{self, SparseWriter};
 use crate::hdf;
 use crate::io::Dtype;
-use crate::matrix::{Axis, Major};
+use crate::matrix::{Axis, Major, RowBlock};
 use crate::parallel::tiles;
 
 /// Chunks of the imputed layer hold about this many bytes.
 const CHUNK_BYTES: usize = 1 << 20;
-/// Entries of `X` are written this many at a time: whole chunks.
+/// Entries of `X` are handed on this many at a time.
 const X_BLOCK: usize = 1 << 18;
 
 pub(super) const LAYER: &str = "layers/late";
@@ -184,12 +184,11 @@ pub(super) struct OutputFile<'a> {
 
 /// `X`, appended to row by row.
 struct Counts {
-    x: SparseGroup,
-    /// Entries in the file.
-    written: usize,
-    ends: Vec<i64>,
-    indices: Vec<i32>,
-    data: Vec<f32>,
+    writer: SparseWriter,
+    /// Rows that are waiting.
+    rows: RowBlock,
+    /// Entries before them.
+    end: i64,
 }
 
 impl<'a> OutputFile<'a> {
@@ -207,7 +206,7 @@ impl<'a> OutputFile<'a> {
         record.write(&file)?;
         let (mut counts, mut layer) = (None, None);
         if let Some(dtype) = layout.dtype {
-            counts = Some(Counts::create(&file, layout.shape)?);
+            counts = Some(Counts::create(path, &file, layout.shape)?);
             let element = match dtype {
                 OutputDtype::F32 => Dtype::F32,
                 OutputDtype::F16 => Dtype::F16,
@@ -236,18 +235,14 @@ impl<'a> OutputFile<'a> {
     }
 
     /// Appends one row to `X`.
-    pub(super) fn append_counts(&mut self, entries: impl Iterator<Item = (i32, f32)>) -> Result<()> {
+    pub(super) fn append_counts(&mut self, entries: impl Iterator<Item = (u32, f32)>) -> Result<()> {
         let Some(counts) = &mut self.counts else { return Ok(()) };
         for (index, value) in entries {
-            counts.indices.push(index);
-            counts.data.push(value);
+            counts.rows.push(index, f64::from(value));
         }
-        counts.end_row();
-        if counts.indices.len() >= X_BLOCK {
-            counts.flush(self.path, &mut self.hashes, false)
-        } else {
-            Ok(())
-        }
+        counts.rows.end_row();
+        let waiting = counts.rows.nnz().max(counts.rows.n_rows());
+        if waiting >= X_BLOCK { counts.flush(&mut self.hashes) } else { Ok(()) }
     }
 
     /// Writes imputed values, row-major, to some cells and genes.
@@ -281,9 +276,9 @@ impl<'a> OutputFile<'a> {
 
     /// Completes `X`. Returns the file, still open, and the hashes of its content.
     pub(super) fn finish(self) -> Result<(File, Vec<(String, String)>)> {
-        let Self { path, file, counts, mut hashes, mut axes, layer: _layer, latents: _latents, .. } = self;
+        let Self { file, counts, mut hashes, mut axes, layer: _layer, latents: _latents, .. } = self;
         if let Some(counts) = counts {
-            counts.finish(path, &mut hashes)?;
+            counts.finish(&mut hashes)?;
         }
         axes.extend(hashes.into_iter().flat_map(Hashes::finish));
         // Layer and latent code are still open.
@@ -293,61 +288,38 @@ impl<'a> OutputFile<'a> {
 }
 
 impl Counts {
-    fn create(file: &File, shape: [usize; 2]) -> Result<Self> {
-        let spec = SparseSpec {
-            shape: (shape[0] as u64, shape[1] as u64),
-            major: Major::Cells,
-            // Grows as it is written: the entries of some cells and genes would take a pass to count.
-            nnz: 0,
-            data: Dtype::F32,
-            indices: Dtype::I32,
-            compressed: true,
-        };
-        let x = h5ad::create_sparse(file, "X", &spec)?;
-        Ok(Self { x, written: 0, ends: vec![0], indices: Vec::new(), data: Vec::new() })
+    fn create(path: &Path, file: &File, shape: [usize; 2]) -> Result<Self> {
+        let writer = SparseWriter::create(path, file, "X", shape, Dtype::F32)?;
+        Ok(Self { writer, rows: no_rows(), end: 0 })
     }
 
-    fn end_row(&mut self) {
-        self.ends.push(i64::try_from(self.written + self.indices.len()).unwrap_or(i64::MAX));
-    }
-
-    /// Writes entries in whole blocks, or all of them.
-    fn flush(&mut self, path: &Path, hashes: &mut Option<Hashes>, all: bool) -> Result<()> {
-        let n = self.indices.len();
-        let n = if all { n } else { n - n % X_BLOCK };
-        if n == 0 {
-            return Ok(());
-        }
-        let Self { x, written, indices, data, .. } = self;
-        let place = *written..*written + n;
-        let write = || {
-            x.indices.resize([place.end])?;
-            x.data.resize([place.end])?;
-            x.indices.write_slice(&indices[..n], place.clone())?;
-            x.data.write_slice(&data[..n], place.clone())
-        };
-        write().map_err(|e| Error::hdf5(path, "X", "write", e))?;
+    /// Hands the rows that are waiting on.
+    fn flush(&mut self, hashes: &mut Option<Hashes>) -> Result<()> {
+        let rows = std::mem::replace(&mut self.rows, no_rows());
         if let Some(hashes) = hashes {
-            hashes.update(INDICES, &indices[..n]);
-            hashes.update(DATA, &data[..n]);
+            hashes.update(INDICES, &rows.indices);
+            #[expect(clippy::cast_possible_truncation, reason = "they were 32-bit numbers")]
+            let values: Vec<f32> = rows.values.iter().map(|&value| value as f32).collect();
+            hashes.update(DATA, &values);
+            let starts: Vec<i64> =
+                rows.indptr[..rows.n_rows()].iter().map(|&start| self.end + start as i64).collect();
+            hashes.update(INDPTR, &starts);
         }
-        *written = place.end;
-        indices.drain(..n);
-        data.drain(..n);
-        Ok(())
+        self.end += rows.nnz() as i64;
+        self.writer.write_rows(&rows)
     }
 
-    fn finish(mut self, path: &Path, hashes: &mut Option<Hashes>) -> Result<()> {
-        self.flush(path, hashes, true)?;
+    fn finish(mut self, hashes: &mut Option<Hashes>) -> Result<()> {
+        self.flush(hashes)?;
         if let Some(hashes) = hashes {
-            hashes.update(INDPTR, &self.ends);
+            hashes.update(INDPTR, &[self.end]);
         }
-        let rows = self.x.indptr.size();
-        // What is written is what was announced.
-        let ends = &self.ends[..self.ends.len().min(rows)];
-        self.x.indptr.write(ends).map_err(|e| Error::hdf5(path, INDPTR, "write", e))?;
-        hdf::flush(&self.x.group)
+        self.writer.finish().map(drop)
     }
+}
+
+fn no_rows() -> RowBlock {
+    RowBlock { indptr: vec![0], ..RowBlock::default() }
 }
 
 /// Writes row-major values to some rows and columns of a dataset.

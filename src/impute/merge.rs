@@ -382,8 +382,10 @@ fn copy_rows(parts: &[Part], out: &mut OutputFile<'_>) -> Result<()> {
         for row in 0..rows.len() {
             let of_row = blocks.iter().zip(parts).flat_map(|((ends, columns, values), part)| {
                 let entries = ends[row]..ends[row + 1];
-                let first = i32::try_from(part.manifest.genes.start).unwrap_or(i32::MAX);
-                let columns = columns[entries.clone()].iter().map(move |column| column.saturating_add(first));
+                let first = u32::try_from(part.manifest.genes.start).unwrap_or(u32::MAX);
+                let columns = columns[entries.clone()]
+                    .iter()
+                    .map(move |column| column.cast_unsigned().saturating_add(first));
                 columns.zip(values[entries].iter().copied())
             });
             out.append_counts(of_row)?;

@@ -319,9 +319,9 @@ impl<'a> Writer<'a> {
         for cell in cells {
             row.clear();
             written.cell_store.read_row(cell, row)?;
-            let places = row.indices.iter().map(|&gene| i32::try_from(places[gene as usize]));
-            // What is not written has no place that fits.
-            let entries = places.zip(&row.values).filter_map(|(place, &count)| Some((place.ok()?, count)));
+            let entries =
+                row.indices.iter().map(|&gene| places[gene as usize]).zip(row.values.iter().copied());
+            let entries = entries.filter(|&(place, _)| place != forward::NOT_WRITTEN);
             file.append_counts(entries)?;
         }
         Ok(())
