@@ -187,6 +187,11 @@ pub fn is_same_file(a: &Path, b: &Path) -> bool {
     }
 }
 
+/// Whether both paths are the same name in the same directory, whether a file is there or not.
+pub fn is_same_name(a: &Path, b: &Path) -> bool {
+    a.file_name() == b.file_name() && (parent(a) == parent(b) || is_same_file(parent(a), parent(b)))
+}
+
 /// The directory `path` lies in.
 pub fn parent(path: &Path) -> &Path {
     match path.parent() {

@@ -46,6 +46,9 @@ pub struct TrainConfig {
     /// The form of the wide layers' products.
     #[serde(default)]
     pub kernel: KernelForm,
+    /// Whether the layers up to the latent one stay as those of the model that training starts from.
+    #[serde(default)]
+    pub freeze_encoder: bool,
     /// Seed of everything random.
     pub seed: u64,
 }
@@ -141,6 +144,7 @@ impl Default for TrainConfig {
             shuffle_window: DEFAULT_SHUFFLE_WINDOW,
             param_dtype: ParamDtype::default(),
             kernel: KernelForm::default(),
+            freeze_encoder: false,
             // The one the original draws its cells with.
             seed: 2,
         }
@@ -228,7 +232,7 @@ mod tests {
         let config = TrainConfig::default();
         let mut json = serde_json::to_value(&config).unwrap();
         let fields = json.as_object_mut().unwrap();
-        for added in ["param_dtype", "kernel", "store_dtype", "shuffle_window"] {
+        for added in ["param_dtype", "kernel", "store_dtype", "shuffle_window", "freeze_encoder"] {
             assert!(fields.remove(added).is_some(), "{added} is not written");
         }
         assert_eq!(serde_json::from_value::<TrainConfig>(json).unwrap(), config);

@@ -2,7 +2,7 @@
 //!
 //! A count matrix is read by [`io`], unpacked once into a memory-mapped [`store`], streamed in
 //! minibatches by [`minibatch`], trained by [`train`] on the network of [`model`], and imputed by
-//! [`impute`]. Dependencies point one way: cli -> train, impute -> model, minibatch -> store -> matrix.
+//! [`impute`]. Benchmark inputs are made by [`perturb`] and [`simulate`]. Dependencies point one way: cli -> train, impute -> model, minibatch -> store -> matrix.
 #![deny(unsafe_code)]
 
 pub mod atomic;
@@ -17,8 +17,11 @@ pub mod io;
 pub mod matrix;
 pub mod minibatch;
 pub mod model;
+pub mod output;
 pub mod parallel;
+pub mod perturb;
 pub mod profile;
+mod random;
 pub mod report;
 pub mod simulate;
 pub mod store;

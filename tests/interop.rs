@@ -1,4 +1,4 @@
-//! The files we write, imputed and simulated, in anndata and scanpy, an old and a new version, each installed by pip into an environment
+//! The files we write, imputed, simulated and made for benchmarks, in anndata and scanpy, an old and a new version, each installed by pip into an environment
 //! of its own under the target directory.
 //!
 //! Skipped only where there is no Python. The old versions need Python 3.8 to 3.11: elsewhere they are skipped.
@@ -8,10 +8,10 @@ mod common;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Mutex, PoisonError};
 
 use common::binary::Workplace;
 use common::counts::{counts, write_tenx};
+use common::python;
 
 const CELLS: usize = 200;
 const GENES: usize = 90;
@@ -20,7 +20,7 @@ const OLD_PYTHON: std::ops::RangeInclusive<(u32, u32)> = (3, 8)..=(3, 11);
 
 #[test]
 fn scanpy_and_anndata_open_what_is_imputed() {
-    let Some(version) = python_version() else {
+    let Some(version) = python::version() else {
         println!("SKIPPED scanpy_and_anndata_open_what_is_imputed: no python3 on this machine");
         return;
     };
@@ -73,7 +73,7 @@ fn scanpy_and_anndata_open_what_is_imputed() {
 
 #[test]
 fn scanpy_opens_what_is_simulated() {
-    let Some(version) = python_version() else {
+    let Some(version) = python::version() else {
         println!("SKIPPED scanpy_opens_what_is_simulated: no python3 on this machine");
         return;
     };
@@ -87,6 +87,30 @@ fn scanpy_opens_what_is_simulated() {
     check_in_every_version(version, "check_simulated.py", &names.map(|name| place.path(name)));
 }
 
+#[test]
+fn scanpy_opens_benchmark_inputs() {
+    let Some(version) = python::version() else {
+        println!("SKIPPED scanpy_opens_benchmark_inputs: no python3 on this machine");
+        return;
+    };
+    let place = Workplace::new();
+    let size = ["--cells", "400", "--genes", "300", "--density", "0.2", "--genome", "mm10"];
+    // Both as inputs: the expected counts are real numbers, and have columns of cells.
+    place.succeed(&[&["simulate", "in.h5", "--truth", "in.h5ad"][..], &size].concat());
+    for command in [
+        &["mask", "--input", "in.h5", "--out", "masked.h5", "--density", "0.1"][..],
+        &["mask", "--input", "in.h5", "--out", "masked.h5ad", "--density", "0.1"],
+        &["mask", "--input", "in.h5ad", "--out", "real.h5ad", "--density", "0.1"],
+        &["downsample", "--input", "in.h5", "--out", "thin.h5ad", "--per-cell", "50"],
+        &["split", "--input", "in.h5", "--train", "train.h5", "--test", "test.h5ad"],
+    ] {
+        place.succeed(command);
+    }
+    let names =
+        ["in.h5", "in.h5ad", "masked.h5", "masked.h5ad", "real.h5ad", "thin.h5ad", "train.h5", "test.h5ad"];
+    check_in_every_version(version, "check_perturbed.py", &names.map(|name| place.path(name)));
+}
+
 /// Runs a script of `tests/interop` on these files.
 fn check_in_every_version(version: (u32, u32), script: &str, files: &[PathBuf]) {
     for requirements in ["new", "old"] {
@@ -94,7 +118,7 @@ fn check_in_every_version(version: (u32, u32), script: &str, files: &[PathBuf]) 
             println!("SKIPPED anndata 0.8 and scanpy 1.9: they have no packages for Python {version:?}");
             continue;
         }
-        let python = environment(requirements);
+        let python = python::environment(requirements, &interop().join(format!("{requirements}.txt")));
         let output = Command::new(python).arg(interop().join(script)).args(files).output().unwrap();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         println!("{}", text(&output.stdout));
@@ -104,37 +128,4 @@ fn check_in_every_version(version: (u32, u32), script: &str, files: &[PathBuf]) 
 
 fn interop() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop")
-}
-
-fn python_version() -> Option<(u32, u32)> {
-    let code = "import sys; print(sys.version_info[0], sys.version_info[1])";
-    let output = Command::new("python3").args(["-c", code]).output().ok()?;
-    let text = String::from_utf8(output.stdout).unwrap();
-    let (major, minor) = text.trim().split_once(' ').unwrap();
-    Some((major.parse().unwrap(), minor.parse().unwrap()))
-}
-
-/// The interpreter of an environment with these requirements, made when it is not there yet.
-fn environment(requirements: &str) -> PathBuf {
-    static MAKING: Mutex<()> = Mutex::new(());
-    let _one_test_at_a_time = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
-    let list = interop().join(format!("{requirements}.txt"));
-    // Beside the build: target/<profile>/deps/<test> is this program.
-    let target = std::env::current_exe().unwrap().ancestors().nth(3).unwrap().to_owned();
-    let dir = target.join("python").join(requirements);
-    let python = dir.join("bin/python");
-    let complete = dir.join("complete.txt");
-    let wanted = std::fs::read_to_string(&list).unwrap();
-    if std::fs::read_to_string(&complete).is_ok_and(|installed| installed == wanted) {
-        return python;
-    }
-    let run = |program: &Path, arguments: &[&str]| {
-        let output = Command::new(program).args(arguments).output().unwrap();
-        let error = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success(), "{} {arguments:?}: {error}", program.display());
-    };
-    run(Path::new("python3"), &["-m", "venv", "--clear", dir.to_str().unwrap()]);
-    run(&python, &["-m", "pip", "install", "--quiet", "--requirement", list.to_str().unwrap()]);
-    std::fs::write(complete, wanted).unwrap();
-    python
 }

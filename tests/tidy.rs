@@ -50,16 +50,39 @@ fn unsafe_code_lives_in_the_kernels_and_in_one_file() {
 fn dependencies_point_one_way() {
     let above: &[(&str, &[&str])] = &[
         ("src/matrix", &["io", "store", "minibatch", "model", "train", "impute", "cli", "hdf", "h5ad"]),
-        ("src/hdf", &["store", "minibatch", "model", "train", "impute", "cli", "h5ad"]),
-        ("src/h5ad", &["store", "minibatch", "model", "train", "impute", "cli"]),
-        ("src/tenx", &["store", "minibatch", "model", "train", "impute", "simulate", "cli"]),
-        ("src/simulate", &["store", "minibatch", "model", "train", "impute", "cli"]),
-        ("src/io", &["store", "minibatch", "model", "train", "impute", "cli"]),
-        ("src/store", &["minibatch", "model", "train", "impute", "cli"]),
+        ("src/hdf", &["store", "minibatch", "model", "train", "impute", "cli", "h5ad", "output", "perturb"]),
+        ("src/h5ad", &["store", "minibatch", "model", "train", "impute", "cli", "output", "perturb"]),
+        (
+            "src/tenx",
+            &["store", "minibatch", "model", "train", "impute", "simulate", "cli", "output", "perturb"],
+        ),
+        ("src/output", &["store", "minibatch", "model", "train", "impute", "simulate", "perturb", "cli"]),
+        ("src/simulate", &["store", "minibatch", "model", "train", "impute", "perturb", "cli"]),
+        ("src/io", &["store", "minibatch", "model", "train", "impute", "cli", "output", "perturb"]),
+        ("src/store", &["minibatch", "model", "train", "impute", "cli", "output", "perturb"]),
+        ("src/perturb", &["minibatch", "model", "train", "impute", "simulate", "cli"]),
         ("src/minibatch", &["model", "train", "impute", "cli"]),
         ("src/model", &["train", "impute", "cli"]),
         ("src/train", &["impute", "cli"]),
         ("src/impute", &["train", "cli"]),
+        (
+            "src/report",
+            &[
+                "io",
+                "store",
+                "matrix",
+                "minibatch",
+                "model",
+                "train",
+                "impute",
+                "evaluate",
+                "cli",
+                "hdf",
+                "h5ad",
+                "tenx",
+                "simulate",
+            ],
+        ),
     ];
     for (dir, forbidden) in above {
         for (path, text) in sources(dir) {

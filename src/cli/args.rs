@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
 use super::memory::parse_bytes;
 use crate::config::{KernelForm, Loss, LossNorm, ParamDtype, TrainConfig};
 use crate::impute::{OutputDtype, OutputProducts, OutputScale, Policy, Shard};
 use crate::minibatch::Transform;
+use crate::perturb::SplitOptions;
 use crate::simulate::SimulateLayout;
 use crate::store::StoreDtype;
 
@@ -36,6 +37,12 @@ pub(super) enum Command {
     Inspect(InspectArgs),
     /// Make a synthetic 10x matrix of any size, with cell types
     Simulate(SimulateArgs),
+    /// Hide random entries of a matrix, to impute them and compare
+    Mask(MaskArgs),
+    /// Thin out the molecules of a count matrix
+    Downsample(DownsampleArgs),
+    /// Split the molecules of a count matrix in two, for training and for testing
+    Split(SplitArgs),
     /// Show which kernels are used on this CPU, and how fast they are
     Kernels(KernelsArgs),
 }
@@ -132,6 +139,13 @@ pub(super) struct TrainArgs {
     /// Directory for model, history and settings [default: <input's name>.late]
     #[arg(long, short, value_name = "DIR")]
     pub(super) out: Option<PathBuf>,
+    /// Start from this model (a directory written by `train`, or a model file): TRANSLATE. Genes are found in it by id, then by
+    /// name; the others start at random. With --features both: a directory written so
+    #[arg(long, value_name = "DIR|FILE")]
+    pub(super) init: Option<PathBuf>,
+    /// Keep the layers up to the latent one as they are in --init; genes that the model lacks are not read then
+    #[arg(long, requires = "init")]
+    pub(super) freeze_encoder: bool,
     /// Impute the matrix as well, into this file
     #[arg(long, value_name = "OUT.h5ad")]
     pub(super) impute: Option<PathBuf>,
@@ -147,18 +161,19 @@ pub(super) struct TrainArgs {
     /// Time between two checkpoints, such as 30min or 2h; `never` leaves only the one that a signal asks for
     #[arg(long, value_name = "TIME", default_value = "15min", value_parser = parse_interval)]
     pub(super) checkpoint_interval: Interval,
-    /// Widths of the hidden layers up to the latent one; 1, 2 or 3 of them give the original's 3, 5 or 7 layers
-    #[arg(long, value_name = "W,..", value_delimiter = ',', default_values_t = TrainConfig::default().hidden)]
-    pub(super) hidden: Vec<usize>,
+    /// Widths of the hidden layers up to the latent one; 1, 2 or 3 of them give the original's 3, 5 or 7 layers [default: 800,400,
+    /// or those of --init]
+    #[arg(long, value_name = "W,..", value_delimiter = ',')]
+    pub(super) hidden: Option<Vec<usize>>,
     /// Dropout rate of the input
     #[arg(long, value_name = "RATE", default_value_t = TrainConfig::default().dropout_in)]
     pub(super) dropout_in: f32,
     /// Dropout rate of the hidden layers
     #[arg(long, value_name = "RATE", default_value_t = TrainConfig::default().dropout_hidden)]
     pub(super) dropout_hidden: f32,
-    /// Learning rate of Adam
-    #[arg(long, value_name = "RATE", default_value_t = TrainConfig::default().learning_rate)]
-    pub(super) lr: f32,
+    /// Learning rate of Adam [default: 0.0003, or 0.00003 with --init]
+    #[arg(long, value_name = "RATE")]
+    pub(super) lr: Option<f32>,
     /// Samples in a minibatch
     #[arg(long, value_name = "N", default_value_t = TrainConfig::default().batch_size)]
     pub(super) batch_size: usize,
@@ -174,9 +189,9 @@ pub(super) struct TrainArgs {
     /// What the masked loss is divided by
     #[arg(long, value_enum, default_value_t = TrainConfig::default().loss_norm)]
     pub(super) loss_norm: LossNorm,
-    /// Scale the network learns
-    #[arg(long, value_enum, default_value_t = TrainConfig::default().transform)]
-    pub(super) transform: Transform,
+    /// Scale the network learns [default: log10, or that of --init]
+    #[arg(long, value_enum)]
+    pub(super) transform: Option<Transform>,
     /// What training is validated on
     #[arg(long, value_enum, default_value_t = ValidationArg::Entries)]
     pub(super) validation: ValidationArg,
@@ -324,6 +339,75 @@ pub(super) struct SimulateArgs {
     /// Write the expected counts here: dense, 2 GiB at most
     #[arg(long, value_name = "FILE.h5ad")]
     pub(super) truth: Option<PathBuf>,
+}
+
+/// The matrix that a benchmark input is made from.
+#[derive(Debug, Args)]
+pub(super) struct SourceArgs {
+    /// 10x HDF5 (v2, v3) or AnnData h5ad; told apart by content
+    #[arg(long = "input", visible_alias = "h5", short = 'i', value_name = "FILE")]
+    pub(super) path: PathBuf,
+    #[command(flatten)]
+    pub(super) matrix: MatrixArgs,
+    /// Directory in which the unpacked matrix is kept for later runs [default: not kept; beside the output meanwhile]
+    #[arg(long, value_name = "DIR")]
+    pub(super) cache: Option<PathBuf>,
+    /// Seed of the choice
+    #[arg(long, value_name = "N", default_value_t = TrainConfig::default().seed)]
+    pub(super) seed: u64,
+}
+
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("amount").required(true))]
+pub(super) struct MaskArgs {
+    #[command(flatten)]
+    pub(super) source: SourceArgs,
+    /// The file to write: .h5 (10x HDF5) or .h5ad (AnnData)
+    #[arg(long, short, value_name = "FILE")]
+    pub(super) out: PathBuf,
+    /// Share of all cells x genes that stays observed, exactly
+    #[arg(long, value_name = "SHARE", group = "amount")]
+    pub(super) density: Option<f64>,
+    /// Share of the observed entries that stays, exactly
+    #[arg(long, value_name = "SHARE", group = "amount")]
+    pub(super) keep: Option<f64>,
+    /// Leave the layers `truth` and `masked` out of an h5ad file
+    #[arg(long)]
+    pub(super) no_truth: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("amount").required(true))]
+pub(super) struct DownsampleArgs {
+    #[command(flatten)]
+    pub(super) source: SourceArgs,
+    /// The file to write: .h5 (10x HDF5) or .h5ad (AnnData)
+    #[arg(long, short, value_name = "FILE")]
+    pub(super) out: PathBuf,
+    /// Keep each molecule with this probability
+    #[arg(long, value_name = "SHARE", group = "amount")]
+    pub(super) fraction: Option<f64>,
+    /// Keep exactly so many molecules of every cell; cells with fewer stay as they are
+    #[arg(long, value_name = "N", group = "amount")]
+    pub(super) per_cell: Option<u64>,
+    /// Keep exactly so many molecules of the whole matrix
+    #[arg(long, value_name = "N", group = "amount")]
+    pub(super) total: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SplitArgs {
+    #[command(flatten)]
+    pub(super) source: SourceArgs,
+    /// The file for the molecules to train on: .h5 (10x HDF5) or .h5ad (AnnData)
+    #[arg(long, value_name = "FILE")]
+    pub(super) train: PathBuf,
+    /// The file for the other molecules
+    #[arg(long, value_name = "FILE")]
+    pub(super) test: PathBuf,
+    /// Probability of a molecule to be for training
+    #[arg(long, value_name = "SHARE", default_value_t = SplitOptions::default().fraction)]
+    pub(super) fraction: f64,
 }
 
 #[derive(Debug, Args)]

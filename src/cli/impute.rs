@@ -9,6 +9,7 @@ use super::input::{Input, read_gene_list};
 use super::kernels::chosen_isa;
 use super::memory;
 use super::report::Reporter;
+use super::train::subdirectory;
 use crate::CAUTION;
 use crate::atomic::{is_same_file, parent, refuse_existing, try_directory};
 use crate::budget::{self, human_bytes};
@@ -19,7 +20,7 @@ use crate::matrix::Major;
 use crate::model::ModelFile;
 use crate::parallel;
 use crate::store::{Prepared, Storing};
-use crate::train::{MODEL_FILE, entries_of_largest_batch};
+use crate::train::{MODEL_FILE, entries_of_largest_batch, model_path};
 
 /// Samples that go through the network at a time: a power of two, so that batches fill chunks of the output.
 const BATCH_SIZE: usize = 256;
@@ -88,7 +89,7 @@ pub(super) fn run(args: &ImputeArgs, common: &Common) -> anyhow::Result<()> {
 
 /// Reads the model at `path`, a file or a run's directory, and says what it is.
 pub(super) fn read_model(path: &Path, reporter: &Reporter) -> Result<ModelFile> {
-    let file = if path.is_dir() { path.join(MODEL_FILE) } else { path.to_owned() };
+    let file = model_path(path);
     let [genes, cells] = [Major::Cells, Major::Genes].map(|samples| path.join(subdirectory(samples)));
     if !file.exists() && genes.join(MODEL_FILE).exists() && cells.join(MODEL_FILE).exists() {
         return Err(Error::Usage {
@@ -113,14 +114,6 @@ pub(super) fn read_model(path: &Path, reporter: &Reporter) -> Result<ModelFile> 
         model.info.best_validation_loss
     ));
     Ok(model)
-}
-
-/// Where the model of one kind lies in a directory of two.
-pub(super) fn subdirectory(samples: Major) -> &'static str {
-    match samples {
-        Major::Cells => "genes",
-        Major::Genes => "cells",
-    }
 }
 
 /// Refuses an output that cannot be written or is the input itself, before any work is done for it.

@@ -130,7 +130,7 @@ impl<'a> Input<'a> {
 }
 
 /// Steps all of which go over the same entries.
-fn entries(n: u64) -> impl Fn(&str) -> (u64, &'static str) {
+pub(super) fn entries(n: u64) -> impl Fn(&str) -> (u64, &'static str) {
     move |_| (n, "entries")
 }
 

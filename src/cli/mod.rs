@@ -9,6 +9,7 @@ mod interrupt;
 mod kernels;
 mod memory;
 mod merge;
+mod perturb;
 mod report;
 mod simulate;
 mod train;
@@ -46,6 +47,9 @@ pub fn main() -> ExitCode {
         Command::Combine(args) => combine::run(args, &cli.common).map(|()| Ending::Done),
         Command::Inspect(args) => inspect::run(args, &cli.common).map(|()| Ending::Done),
         Command::Simulate(args) => simulate::run(args, &cli.common).map(|()| Ending::Done),
+        Command::Mask(args) => perturb::mask(args, &cli.common).map(|()| Ending::Done),
+        Command::Downsample(args) => perturb::downsample(args, &cli.common).map(|()| Ending::Done),
+        Command::Split(args) => perturb::split(args, &cli.common).map(|()| Ending::Done),
         Command::Kernels(args) => kernels::run(args, &cli.common).map(|()| Ending::Done),
     };
     match result {

@@ -1,23 +1,26 @@
 //! `late-fast train`
 
 mod describe;
+mod parts;
 
 use std::path::{Path, PathBuf};
 
 use late_fast_kernels::Isa;
 
 use self::describe::{TrainSummary, describe_plan, sample_nouns};
+pub(super) use self::parts::subdirectory;
+use self::parts::{Part, parts_of, unused};
 use super::Ending;
-use super::args::{Common, FeaturesArg, Interval, TrainArgs, ValidationArg, quoted};
+use super::args::{Common, Interval, TrainArgs, quoted};
 use super::combine::write_combined;
-use super::impute::{check_output, impute_options, subdirectory, write_imputed};
+use super::impute::{check_output, impute_options, write_imputed};
 use super::input::{Input, read_gene_list};
 use super::interrupt::Interrupt;
 use super::kernels::chosen_isa;
 use super::memory::{self, Resident};
 use super::report::{Reporter, TrainingProgress};
-use crate::atomic::{ResultDirectory, check_free_space, parent, refuse_existing};
-use crate::config::{DEFAULT_HOLDOUT, DEFAULT_SPLIT, TrainConfig, Validation};
+use crate::atomic::{ResultDirectory, check_free_space, is_same_file, parent, refuse_existing};
+use crate::config::TrainConfig;
 use crate::error::{Error, Result};
 use crate::impute::{Models, combining_bytes, memory_bytes};
 use crate::io::Source;
@@ -26,7 +29,7 @@ use crate::model::{ModelFile, Placement};
 use crate::parallel;
 use crate::store::{Prepared, Storing};
 use crate::train::{
-    Identity, Keeper, Kept, MODEL_FILE, Outcome, Plan, Results, Split, Task, Trained,
+    Aligned, Identity, Keeper, Kept, MODEL_FILE, Outcome, Plan, Reference, Results, Split, Task, Trained,
     entries_of_largest_batch, list_checkpoints, remove_checkpoints, train,
 };
 
@@ -50,37 +53,6 @@ pub(super) fn run(args: &TrainArgs, common: &Common) -> anyhow::Result<Ending> {
     parallel::with_threads(common.threads, || job.run())?
 }
 
-/// A network to train, and where its results go.
-#[derive(Debug)]
-struct Part {
-    config: TrainConfig,
-    out: PathBuf,
-}
-
-/// The networks that are asked for: one in `out`, or two in directories of their own below it.
-fn parts_of(args: &TrainArgs, out: &Path) -> Result<Vec<Part>> {
-    let samples = match args.features {
-        FeaturesArg::Genes => &[Major::Cells][..],
-        FeaturesArg::Cells => &[Major::Genes],
-        FeaturesArg::Both => &[Major::Cells, Major::Genes],
-    };
-    let is_one = samples.len() == 1;
-    if !is_one && args.validation == ValidationArg::Samples {
-        return Err(Error::Usage {
-            problem: "--features both needs entries that are hidden from both networks, and --validation samples hides \
-                      whole cells from one and whole genes from the other"
-                .into(),
-            remedy: "leave --validation out".into(),
-        });
-    }
-    let part = |&samples: &Major| {
-        let config = config_of(args, samples)?;
-        config.validate()?;
-        Ok(Part { config, out: if is_one { out.to_owned() } else { out.join(subdirectory(samples)) } })
-    };
-    samples.iter().map(part).collect()
-}
-
 /// A command line as meant.
 #[derive(Clone, Copy)]
 struct Job<'a> {
@@ -98,9 +70,19 @@ struct Job<'a> {
 }
 
 /// What a part will take.
-struct Planned {
+struct Planned<'a> {
     split: Split,
+    /// The model it starts from.
+    aligned: Option<Aligned<'a>>,
     plan: Plan,
+}
+
+impl Planned<'_> {
+    /// Refuses what does not fit into `budget` bytes or the model it is to start from.
+    fn check(&self, part: &Part, budget: u64, input: &Path, force: bool) -> Result<()> {
+        self.plan.check(budget, &part.config)?;
+        self.aligned.as_ref().map_or(Ok(()), |aligned| aligned.check(input, force))
+    }
 }
 
 impl Job<'_> {
@@ -121,15 +103,15 @@ impl Job<'_> {
         let (path, dtype) = (&args.input.path, args.input.store_dtype);
         let input =
             Input::open(path, &args.input.matrix, dtype, to_store, args.cache.is_some(), budget, reporter)?;
-        input.check_scale(args.transform, reporter);
+        input.check_scale(parts[0].config.transform, reporter);
         let planned = parts.iter().map(|part| self.plan(part, &input)).collect::<Result<Vec<_>>>()?;
         if args.dry_run {
             return self.tell_plans(&planned, &input);
         }
         let to_train = || parts.iter().zip(&planned).zip(&finished).filter(|(_, finished)| !**finished);
-        for ((part, Planned { plan, .. }), _) in to_train() {
-            reporter.say(&describe_plan(plan, &part.config, &input, self.isa, budget));
-            plan.check(budget, &part.config)?;
+        for ((part, planned), _) in to_train() {
+            reporter.say(&describe_plan(&planned.plan, &part.config, &input, self.isa, budget));
+            planned.check(part, budget, path, self.common.force)?;
         }
         self.check_space(to_train().map(|((_, planned), _)| &planned.plan))?;
         if args.impute.is_some() {
@@ -160,23 +142,27 @@ impl Job<'_> {
         told.map(|()| Ending::Done)
     }
 
-    fn plan(&self, part: &Part, input: &Input<'_>) -> Result<Planned> {
-        let config = &part.config;
+    fn plan<'p>(&self, Part { config, reference, .. }: &'p Part, input: &Input<'_>) -> Result<Planned<'p>> {
         let summary = input.summary_by(config.samples);
         let split = Split::new(&summary, config)?;
-        let n_names = input.source.cells().len() + input.source.genes().len();
+        let source = &input.source;
+        let n_names =
+            source.cells().len() + source.genes().len() + reference.as_ref().map_or(0, Reference::n_features);
         let mut plan = Plan::new(config, &summary, &split, n_names, self.isa);
         plan.fit(self.budget);
-        Ok(Planned { split, plan })
+        let axis = source.axis(config.samples.other());
+        let aligned = reference.as_ref().map(|reference| reference.align(axis, &split));
+        plan.reference = aligned.as_ref().map(|aligned| aligned.plan(config));
+        Ok(Planned { split, aligned, plan })
     }
 
-    fn tell_plans(&self, planned: &[Planned], input: &Input<'_>) -> anyhow::Result<Ending> {
+    fn tell_plans(&self, planned: &[Planned<'_>], input: &Input<'_>) -> anyhow::Result<Ending> {
         for (part, Planned { plan, .. }) in self.parts.iter().zip(planned) {
             let text = describe_plan(plan, &part.config, input, self.isa, self.budget);
             self.reporter.result("plan", plan, &text)?;
         }
-        for (part, Planned { plan, .. }) in self.parts.iter().zip(planned) {
-            plan.check(self.budget, &part.config)?;
+        for (part, planned) in self.parts.iter().zip(planned) {
+            planned.check(part, self.budget, input.source.path(), self.common.force)?;
         }
         Ok(Ending::Done)
     }
@@ -188,10 +174,10 @@ impl Job<'_> {
         part: &Part,
         source: &dyn Source,
         prepared: &Prepared,
-        Planned { split, plan }: &Planned,
+        Planned { split, aligned, plan }: &Planned<'_>,
     ) -> anyhow::Result<Option<(ModelFile, anyhow::Result<()>)>> {
         let Self { args, isa, reporter, .. } = *self;
-        let Part { config, out } = part;
+        let Part { config, reference, out } = part;
         let Some(store) = prepared.with_rows(config.samples) else {
             unreachable!("this orientation was asked for")
         };
@@ -203,10 +189,12 @@ impl Job<'_> {
             config,
             split,
             counts,
+            reference: aligned.as_ref().map(Aligned::provenance),
         };
         let place = |in_files| if in_files { Placement::File(self.cache) } else { Placement::Memory };
         let (parameters, best) = (place(plan.kept == Kept::AllInFiles), place(plan.kept != Kept::InMemory));
-        let task = Task { store, split, config, isa, parameters, best };
+        let start = aligned.as_ref().map(|aligned| aligned.start(config));
+        let task = Task { store, split, config, isa, parameters, best, start };
         if !args.resume {
             // Of an earlier run, which --force allows to be replaced.
             remove_checkpoints(out)?;
@@ -217,7 +205,8 @@ impl Job<'_> {
             Interval::Never => None,
         };
         let input = results.fingerprint(store.summary());
-        let identity = Identity { config: config.clone(), input, kernels: isa.name().into() };
+        let reference = reference.as_ref().map(|reference| reference.hash().to_owned());
+        let identity = Identity { config: config.clone(), input, kernels: isa.name().into(), reference };
         let mut keeper = Keeper::new(out, identity, interval, interrupt.flag());
         let n_samples = split.train.len() as u64;
         let progress = TrainingProgress::new(reporter, config.epochs, n_samples, sample_nouns(config));
@@ -243,7 +232,7 @@ impl Job<'_> {
     /// Writes the results and says what they are.
     fn finish(
         &self,
-        Part { config, out }: &Part,
+        Part { config, out, .. }: &Part,
         trained: Trained,
         results: &Results<'_>,
         resident: Resident,
@@ -327,6 +316,13 @@ impl Job<'_> {
                 remedy: "choose another --out, or start over with --force and without --resume".into(),
             });
         }
+        let own = part.reference.as_ref().map(Reference::hash);
+        if own != info.reference.as_ref().map(|reference| &*reference.hash) {
+            return Err(Error::Usage {
+                problem: format!("{}: the model there started from another one (--init)", path.display()),
+                remedy: "choose another --out, or start over with --force and without --resume".into(),
+            });
+        }
         // A crash may have left them there.
         remove_checkpoints(&part.out)?;
         self.reporter.say(&format!(
@@ -366,7 +362,7 @@ impl Job<'_> {
     }
 
     /// Makes sure that imputing with the trained network, or with both, fits as well.
-    fn check_imputing(&self, planned: &[Planned], input: &Input<'_>) -> Result<()> {
+    fn check_imputing(&self, planned: &[Planned<'_>], input: &Input<'_>) -> Result<()> {
         let Self { args, common, parts, isa, budget, .. } = *self;
         let options = impute_options(&args.output, None, isa, common);
         let products = options.products_for(args.param_dtype)?;
@@ -414,8 +410,19 @@ impl Job<'_> {
             refuse_existing(&out.join(MODEL_FILE), false)?;
             directories.push(ResultDirectory::open(out)?);
         }
-        for (Part { out, .. }, _) in parts.iter().zip(finished).filter(|(_, finished)| !**finished) {
-            refuse_existing(&out.join(MODEL_FILE), common.force)?;
+        for (Part { out, reference, .. }, _) in parts.iter().zip(finished).filter(|(_, finished)| !**finished)
+        {
+            let model = out.join(MODEL_FILE);
+            if reference.as_ref().is_some_and(|reference| is_same_file(reference.path(), &model)) {
+                return Err(Error::Usage {
+                    problem: format!(
+                        "--init and --out are both {}: the model would be overwritten",
+                        out.display()
+                    ),
+                    remedy: "choose another --out".into(),
+                });
+            }
+            refuse_existing(&model, common.force)?;
             directories.insert(0, ResultDirectory::open(out)?);
             if !args.resume && !common.force && !list_checkpoints(out)?.is_empty() {
                 return Err(Error::Usage {
@@ -429,55 +436,6 @@ impl Job<'_> {
         }
         Ok(directories)
     }
-}
-
-/// An option that has no effect without another.
-fn unused(options: &str, without: &str) -> Error {
-    Error::Usage {
-        problem: format!("{options} have no effect without {without}"),
-        remedy: "add it, or leave them out".into(),
-    }
-}
-
-fn config_of(args: &TrainArgs, samples: Major) -> Result<TrainConfig> {
-    let validation = match (args.validation, args.holdout, &args.split) {
-        (ValidationArg::Entries, _, Some(_)) => {
-            return Err(unused("the shares of --split", "--validation samples"));
-        }
-        (ValidationArg::Samples, Some(_), _) => {
-            return Err(unused("--holdout and its share", "--validation entries"));
-        }
-        (ValidationArg::Entries, holdout, None) => {
-            Validation::Entries { holdout: holdout.unwrap_or(DEFAULT_HOLDOUT) }
-        }
-        (ValidationArg::Samples, None, None) => Validation::Samples { split: DEFAULT_SPLIT },
-        (ValidationArg::Samples, None, Some(shares)) => {
-            let split = <[f64; 3]>::try_from(shares.as_slice()).map_err(|_| Error::Usage {
-                problem: format!("--split has {} shares", shares.len()),
-                remedy: "give three, of training, validation and test samples, such as 0.7,0.15,0.15".into(),
-            })?;
-            Validation::Samples { split }
-        }
-    };
-    Ok(TrainConfig {
-        samples,
-        hidden: args.hidden.clone(),
-        dropout_in: args.dropout_in,
-        dropout_hidden: args.dropout_hidden,
-        learning_rate: args.lr,
-        batch_size: args.batch_size,
-        epochs: args.epochs,
-        patience: args.patience,
-        loss: args.loss,
-        loss_norm: args.loss_norm,
-        transform: args.transform,
-        store_dtype: args.input.store_dtype,
-        validation,
-        shuffle_window: args.shuffle_window,
-        param_dtype: args.param_dtype,
-        kernel: args.kernel,
-        seed: args.seed,
-    })
 }
 
 /// `pbmc_10k.h5` gives `pbmc_10k.late` in the current directory.

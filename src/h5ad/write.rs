@@ -15,8 +15,9 @@ use crate::matrix::{Axis, Column, Major};
 
 /// Elements of a chunk of a compressed one-dimensional dataset.
 const CHUNK: usize = 1 << 16;
-/// The level of anndata's own `compression="gzip"`.
-const COMPRESSION: u8 = 4;
+/// Deflate's level. Level 4, that of anndata's own `compression="gzip"`, takes twice the time for 5% fewer bytes (a matrix of
+/// 3 million counts with two layers).
+const COMPRESSION: u8 = 1;
 
 /// Arrays start at multiples of a cache line.
 const ALIGNMENT: u64 = 64;

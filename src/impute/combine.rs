@@ -9,7 +9,7 @@ use std::path::Path;
 
 use late_fast_kernels::Isa;
 
-use super::choice::{Chosen, GeneErrors, choose, common_holdout, held_out_errors, mean, total};
+use super::choice::{Chosen, Comparison, GeneErrors, Sum, common_holdout, held_out_errors};
 use super::file::OutputFile;
 use super::forward::{self, PANEL_BYTES, Panel, Piece, Request, Sink};
 use super::output::{
@@ -171,7 +171,8 @@ pub fn combine(
         hdf::close(file, temporary)
     })?;
     let bytes = path.metadata().map_err(|e| Error::io(path, "read back", e))?.len();
-    let [of_genes, of_cells] = sides.each_ref().map(|side| total(genes.iter().map(|&gene| side.error(gene))));
+    let [of_genes, of_cells] =
+        sides.each_ref().map(|side| Sum::of(genes.iter().map(|&gene| side.error(gene))));
     let own = |(&gene, chosen): (&u32, &Chosen)| sides[usize::from(*chosen == Chosen::Cells)].error(gene);
     Ok(CombineReport {
         written: ImputeReport {
@@ -186,10 +187,10 @@ pub fn combine(
         },
         from_genes: from_genes.len(),
         from_cells: taken_from(Chosen::Cells, &chosen).count(),
-        held_out_entries: of_genes.1,
-        error_genes: mean(of_genes),
-        error_cells: mean(of_cells),
-        error_combined: mean(total(genes.iter().zip(&chosen).map(own))),
+        held_out_entries: of_genes.count(),
+        error_genes: of_genes.mean(),
+        error_cells: of_cells.mean(),
+        error_combined: Sum::of(genes.iter().zip(&chosen).map(own)).mean(),
     })
 }
 
@@ -252,17 +253,18 @@ impl<'a> Side<'a> {
         })
     }
 
-    /// Sum and number of the squared errors of a gene's held-out entries.
-    fn error(&self, gene: u32) -> (f64, u64) {
+    /// The squared errors of a gene's held-out entries.
+    fn error(&self, gene: u32) -> Sum {
         self.errors.of(gene as usize)
     }
 }
 
 /// The network for each of some genes.
 fn choices([by_genes, by_cells]: &[Side<'_>; 2], genes: &[u32]) -> Vec<Chosen> {
+    let comparison = Comparison::new([&by_genes.errors, &by_cells.errors]);
     let choice = |(&gene, &in_cells): (&u32, &bool)| {
         let in_genes = by_genes.features[gene as usize] != Builder::NO_FEATURE;
-        choose(gene as usize, [in_genes, in_cells], [&by_genes.errors, &by_cells.errors])
+        comparison.choose(gene as usize, [in_genes, in_cells])
     };
     genes.iter().zip(&by_cells.observed).map(choice).collect()
 }
@@ -301,7 +303,7 @@ impl Combination<'_> {
         let names = self.chosen.iter().map(|chosen| chosen.name().to_owned()).collect();
         var.columns.push((SOURCE.into(), Column::Strings(names)));
         for (name, errors) in ERRORS.into_iter().zip(errors) {
-            let means = positions.iter().map(|&gene| mean(errors.of(gene))).collect();
+            let means = positions.iter().map(|&gene| errors.of(gene).mean()).collect();
             var.columns.push((name.into(), Column::Floats(means)));
         }
         (var, count)

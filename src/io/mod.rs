@@ -46,6 +46,10 @@ pub trait Source: Send + Sync {
             Major::Genes => self.genes(),
         }
     }
+    /// The genome of all genes, where the file names it once and not gene by gene.
+    fn genome(&self) -> Option<&str> {
+        None
+    }
     /// Entries as declared by the file (an upper bound of what is streamed); for a dense matrix, of all cells.
     fn declared_nnz(&self) -> u64;
     /// Things the user should know, such as dropped feature types or repeated names.

@@ -25,6 +25,8 @@ type Lines = Vec<(String, String)>;
 pub(super) struct TenX {
     path: PathBuf,
     layout: String,
+    /// Of a v2 file of which one group is read.
+    genome: Option<String>,
     cells: Axis,
     genes: Axis,
     parts: Vec<Part>,
@@ -109,7 +111,8 @@ impl TenX {
         let cells = Axis::from_names(merge_barcodes(file, &chosen, &mut parts)?);
         let layout = format!("10x HDF5 v2 ({})", chosen.join(" + "));
         let details = vec![("genomes".to_owned(), groups.join(", "))];
-        Ok(Self::new(file, layout, cells, genes, parts, notes, details))
+        let genome = if let [genome] = &chosen[..] { Some(genome.clone()) } else { None };
+        Ok(Self { genome, ..Self::new(file, layout, cells, genes, parts, notes, details) })
     }
 
     fn new(
@@ -133,7 +136,7 @@ impl TenX {
                 cells.len()
             ));
         }
-        Self { path: file.path().to_owned(), layout, cells, genes, parts, notes, details }
+        Self { path: file.path().to_owned(), layout, genome: None, cells, genes, parts, notes, details }
     }
 
     /// Cells of several groups: each group's rows side by side.
@@ -190,6 +193,10 @@ impl Source for TenX {
 
     fn genes(&self) -> &Axis {
         &self.genes
+    }
+
+    fn genome(&self) -> Option<&str> {
+        self.genome.as_deref()
     }
 
     fn declared_nnz(&self) -> u64 {

@@ -69,13 +69,18 @@ impl Axis {
     /// What identifies the elements better than their names do, where the file says it: probe ids (unique,
     /// where several probes share a gene), else gene ids.
     pub fn ids(&self) -> Option<Vec<String>> {
-        ["probe_ids", "gene_ids"].into_iter().find_map(|name| match self.column(name)? {
-            Column::Strings(ids) => Some(ids.clone()),
+        ["probe_ids", "gene_ids"].into_iter().find_map(|name| self.texts(name))
+    }
+
+    /// The column of this name, if it holds texts of which none is missing.
+    pub fn texts(&self, name: &str) -> Option<Vec<String>> {
+        match self.column(name)? {
+            Column::Strings(texts) => Some(texts.clone()),
             Column::Categorical { codes, categories, .. } => {
                 codes.iter().map(|&code| categories.get(usize::try_from(code).ok()?).cloned()).collect()
             }
             _ => None,
-        })
+        }
     }
 
     /// The elements at `keep` (indices into this axis), in that order.

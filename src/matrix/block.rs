@@ -25,6 +25,18 @@ impl<V> RowBlock<V> {
         self.indices.len()
     }
 
+    /// Appends an entry to the row that [`RowBlock::end_row`] will end.
+    #[inline]
+    pub fn push(&mut self, index: u32, value: V) {
+        self.indices.push(index);
+        self.values.push(value);
+    }
+
+    /// Ends a row: what was appended since the last one. Offsets must have been started with a 0.
+    pub fn end_row(&mut self) {
+        self.indptr.push(self.indices.len());
+    }
+
     /// The indices and values of row `row` of this block.
     pub fn row(&self, row: usize) -> (&[u32], &[V]) {
         self.rows(row..row + 1)

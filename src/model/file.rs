@@ -4,14 +4,14 @@
 //! (U8, JSON of [`Features`]); metadata `late_fast` (JSON of [`ModelInfo`]). Version 1; files of a
 //! higher version are refused.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 
 use super::architecture::Architecture;
 use super::features::Features;
-use super::network::{Network, Tensor};
+use super::network::Network;
 use crate::config::TrainConfig;
 use crate::error::{Error, Result};
 use crate::store::Map;
@@ -20,6 +20,8 @@ use crate::tensors;
 const VERSION: u32 = 1;
 const METADATA_KEY: &str = "late_fast";
 const FEATURES_TENSOR: &str = "features";
+/// A model that stays in its file is looked at in pieces of this many bytes or values.
+const PIECE: usize = 1 << 24;
 const REMEDY: &str = "give a model.safetensors written by late-fast train, or train again";
 
 /// What a model file says about its network.
@@ -41,6 +43,46 @@ pub struct ModelInfo {
     pub best_validation_loss: f64,
     /// Fingerprint of the features' names and ids.
     pub features_hash: String,
+    /// The model it started from, if any; models of earlier versions do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<Provenance>,
+}
+
+/// Which model a network started from, and how much of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Provenance {
+    /// The model's file, as it was given.
+    pub path: String,
+    /// A hash of the file, in hexadecimal.
+    pub hash: String,
+    /// The input it was trained on.
+    pub trained_on: String,
+    /// Fingerprint of its features' names and ids.
+    pub features_hash: String,
+    /// How many features the two have in common.
+    pub overlap: Overlap,
+    /// The validation error before the first step.
+    pub validation_loss_at_start: Option<f64>,
+}
+
+/// How many features a network and the one it starts from have in common.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Overlap {
+    /// Features that were found by id.
+    pub by_id: u64,
+    /// Features that were found by name.
+    pub by_name: u64,
+    /// Features that the reference lacks.
+    pub initialised: u64,
+    /// Features of the reference that were not found.
+    pub unused: u64,
+}
+
+impl Overlap {
+    /// Features that were found.
+    pub fn found(self) -> u64 {
+        self.by_id + self.by_name
+    }
 }
 
 /// A network with what it was trained on.
@@ -73,6 +115,7 @@ impl ModelFile {
             best_epoch,
             best_validation_loss,
             features_hash: features.hash(),
+            reference: None,
         };
         Self { info, features, network }
     }
@@ -105,6 +148,88 @@ impl ModelFile {
     /// # Errors
     /// When it is not a model file of this version or is damaged.
     pub fn read(path: &Path) -> Result<Self> {
+        let stored = StoredModel::map(path)?;
+        let mut network = Network::zeros(stored.info.architecture.clone())?;
+        for (tensor, raw) in network.tensors_mut().zip(stored.values()?) {
+            for (value, raw) in tensor.value.iter_mut().zip(raw.values) {
+                *value = f32::from_le_bytes(*raw);
+            }
+            raw.check_finite(path)?;
+        }
+        Ok(Self { info: stored.info, features: stored.features, network })
+    }
+}
+
+/// A model file whose parameters are left in the file, mapped: what they take of memory the system can have back.
+#[derive(Debug)]
+pub struct StoredModel {
+    path: PathBuf,
+    map: Map,
+    /// Its description.
+    pub info: ModelInfo,
+    /// Its features.
+    pub features: Features,
+}
+
+/// One array of a stored network.
+#[derive(Debug)]
+pub(super) struct StoredValues<'a> {
+    name: String,
+    /// Its values, little-endian and not aligned.
+    pub(super) values: &'a [[u8; size_of::<f32>()]],
+}
+
+impl StoredValues<'_> {
+    fn check_finite(&self, path: &Path) -> Result<()> {
+        let finite = |raw: &[u8; 4]| f32::from_le_bytes(*raw).is_finite();
+        match self.values.iter().find(|raw| !finite(raw)) {
+            None => Ok(()),
+            Some(bad) => {
+                let found = f32::from_le_bytes(*bad).to_string();
+                Err(Error::input(path, &self.name, "finite numbers", found, REMEDY))
+            }
+        }
+    }
+}
+
+impl StoredModel {
+    /// Opens a model file and checks all of it.
+    ///
+    /// # Errors
+    /// As [`ModelFile::read`].
+    pub fn open(path: &Path) -> Result<Self> {
+        let stored = Self::map(path)?;
+        for StoredValues { name, values } in stored.values()? {
+            for values in values.chunks(PIECE) {
+                StoredValues { name: name.clone(), values }.check_finite(path)?;
+                stored.release();
+            }
+        }
+        Ok(stored)
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A hash of the file, in hexadecimal.
+    pub fn hash(&self) -> String {
+        let mut hasher = blake3::Hasher::new();
+        for piece in self.map.bytes().chunks(PIECE) {
+            hasher.update(piece);
+            self.release();
+        }
+        hasher.finalize().to_hex().to_string()
+    }
+
+    /// Gives back the memory that the file took since it was looked at.
+    pub(super) fn release(&self) {
+        self.map.release(0..self.map.bytes().len());
+    }
+
+    /// Opens a model file and checks all but the values of its parameters.
+    fn map(path: &Path) -> Result<Self> {
         let map = Map::open(path)?;
         let bytes = map.bytes();
         let invalid =
@@ -145,32 +270,34 @@ impl ModelFile {
                 format!("the {} features the model was trained with", info.architecture.n_features);
             return Err(invalid(FEATURES_TENSOR, &expected, format!("{} others", features.len())));
         }
-        let network = read_network(path, &tensors, info.architecture.clone())?;
-        Ok(Self { info, features, network })
+        let stored = Self { path: path.to_owned(), map, info, features };
+        // Every shape is compared with the file before memory is taken for it.
+        stored.values()?;
+        Ok(stored)
     }
-}
 
-fn read_network(path: &Path, tensors: &SafeTensors<'_>, architecture: Architecture) -> Result<Network> {
-    let names: Vec<String> = architecture.value_names().collect();
-    // Every shape is compared with the file before memory is taken for it.
-    for (name, shape) in names.iter().zip(architecture.value_shapes()) {
-        let tensor =
-            tensors.tensor(name).map_err(|e| Error::input(path, name, "a tensor", e.to_string(), REMEDY))?;
-        if tensor.dtype() != Dtype::F32 || tensor.shape() != shape {
-            let found = format!("{:?} {:?}", tensor.dtype(), tensor.shape());
-            return Err(Error::input(path, name, format!("F32 {shape:?}"), found, REMEDY));
-        }
+    /// Weights and biases, layer by layer as [`Architecture::value_names`].
+    ///
+    /// # Errors
+    /// When one is missing or has another shape.
+    pub(super) fn values(&self) -> Result<Vec<StoredValues<'_>>> {
+        let path = &self.path;
+        let invalid = |object: &str, expected: String, found: String| {
+            Error::input(path, object, expected, found, REMEDY)
+        };
+        let tensors = SafeTensors::deserialize(self.map.bytes())
+            .map_err(|e| invalid("file", "a safetensors model".into(), e.to_string()))?;
+        let architecture = &self.info.architecture;
+        let described = architecture.value_names().zip(architecture.value_shapes());
+        let array = |(name, shape): (String, Vec<usize>)| {
+            let tensor =
+                tensors.tensor(&name).map_err(|e| invalid(&name, "a tensor".into(), e.to_string()))?;
+            if tensor.dtype() != Dtype::F32 || tensor.shape() != shape {
+                let found = format!("{:?} {:?}", tensor.dtype(), tensor.shape());
+                return Err(invalid(&name, format!("F32 {shape:?}"), found));
+            }
+            Ok(StoredValues { name, values: tensor.data().as_chunks().0 })
+        };
+        described.map(array).collect()
     }
-    let mut network = Network::zeros(architecture)?;
-    for (name, Tensor { value: values, .. }) in names.iter().zip(network.tensors_mut()) {
-        let tensor =
-            tensors.tensor(name).map_err(|e| Error::input(path, name, "a tensor", e.to_string(), REMEDY))?;
-        for (value, raw) in values.iter_mut().zip(tensor.data().as_chunks().0) {
-            *value = f32::from_le_bytes(*raw);
-        }
-        if let Some(bad) = values.iter().find(|value| !value.is_finite()) {
-            return Err(Error::input(path, name, "finite numbers", bad.to_string(), REMEDY));
-        }
-    }
-    Ok(network)
 }

@@ -97,8 +97,8 @@ fn fill_keys(keys: &mut [u64], dropout: HiddenDropout, k: usize, samples: &[u32]
     }
 }
 
-/// From the decoder's partial sums of the last activation's gradient back to the first activation's:
-/// fills `workspace.gradients`.
+/// From the decoder's partial sums of the last activation's gradient back to that of the first activation that is not
+/// frozen: fills `workspace.gradients`.
 pub(super) fn backward<S: Precision>(
     pass: &Pass,
     workspace: &mut Workspace<S>,
@@ -112,7 +112,7 @@ pub(super) fn backward<S: Precision>(
     let n_tiles = batch.n_samples().div_ceil(SAMPLE_TILE);
     let (n_samples, n_tasks) = (batch.n_samples(), batch.n_tasks());
     let tile_row = |tile| n_samples.min(tile * SAMPLE_TILE);
-    for k in (0..activations.len()).rev() {
+    for k in (pass.n_frozen..activations.len()).rev() {
         let width = architecture.hidden_width(k);
         let (rest, after) = gradients.split_at_mut(k + 1);
         // The last gradient is a sum of partial results, not a product.
@@ -136,7 +136,8 @@ pub(super) fn backward<S: Precision>(
     }
 }
 
-/// `dW = x^T dy` and `db = sum of dy` of every layer but the wide ones' weights, and Adam's step on them.
+/// `dW = x^T dy` and `db = sum of dy` of every layer that is not frozen but the wide ones' weights, and Adam's step on
+/// them.
 pub(super) fn update<S: Precision>(
     pass: &Pass,
     workspace: &mut Workspace<S>,
@@ -149,7 +150,7 @@ pub(super) fn update<S: Precision>(
         workspace;
     let products = S::products(pass.isa);
     let n_samples = batch.n_samples();
-    let mut bias_gradients = bias_gradients.iter_mut();
+    let mut bias_gradients = bias_gradients.iter_mut().skip(pass.n_frozen);
     let mut update_bias = |bias: &mut Tensor, dy: &[f32]| {
         let Some(db) = bias_gradients.next() else { unreachable!("one for each hidden activation") };
         let db = &mut db[..bias.value.len()];
@@ -157,8 +158,12 @@ pub(super) fn update<S: Precision>(
         adam(pass.isa, &mut bias.value, &mut bias.m, &mut bias.v, db, &pass.adam);
     };
     let dy_of = |k: usize| &gradients[k][..n_samples * architecture.hidden_width(k)];
-    update_bias(encoder_bias, dy_of(0));
-    for ((k, Layer { weight, bias }), dw) in layers.iter_mut().enumerate().zip(weight_gradients) {
+    if pass.n_frozen == 0 {
+        update_bias(encoder_bias, dy_of(0));
+    }
+    // Layer k leads to activation k + 1.
+    let layers = layers.iter_mut().enumerate().zip(weight_gradients).skip(pass.n_frozen.saturating_sub(1));
+    for ((k, Layer { weight, bias }), dw) in layers {
         let (n_in, n_out) = (architecture.hidden_width(k), architecture.hidden_width(k + 1));
         let (x, dy) = (&activations[k][..n_samples * n_in], dy_of(k + 1));
         parallel::both(

@@ -54,6 +54,8 @@ pub struct Network<S: Precision = F32> {
     pub hidden: Vec<Layer>,
     /// From the last hidden activation to the features.
     pub decoder: Layer<S>,
+    /// Whether the parameters up to the latent layer stay as they are; the first layer's then have no moments.
+    pub encoder_is_frozen: bool,
     /// Optimiser steps taken.
     pub steps: u64,
 }
@@ -83,16 +85,26 @@ impl<S: Precision> Network<S> {
     /// # Errors
     /// When the system has no memory, or the disk no space, for it.
     pub fn zeros_in(architecture: Architecture, place: Placement<'_>) -> Result<Self> {
+        Self::zeros_with(architecture, place, false)
+    }
+
+    fn zeros_with(architecture: Architecture, place: Placement<'_>, encoder_is_frozen: bool) -> Result<Self> {
         let (n, k) = (architecture.n_features, architecture.wide());
         let bias = |n_out| Tensor::zeros(n_out, Placement::Memory);
-        let wide =
-            |n_out| Ok(Layer { weight: Tensor::zeros(n * S::row_words(k), place)?, bias: bias(n_out)? });
+        let len = n * S::row_words(k);
+        let encoder_weight = if encoder_is_frozen {
+            Tensor::fixed(Buffer::zeros_in(len, place)?)
+        } else {
+            Tensor::zeros(len, place)?
+        };
+        let encoder = Layer { weight: encoder_weight, bias: bias(k)? };
+        let decoder = Layer { weight: Tensor::zeros(len, place)?, bias: bias(n)? };
         let pairs = architecture.hidden_widths().zip(architecture.hidden_widths().skip(1));
         let hidden = pairs.map(|(n_in, n_out)| {
             Ok(Layer { weight: Tensor::zeros(n_in * n_out, Placement::Memory)?, bias: bias(n_out)? })
         });
         let hidden = hidden.collect::<Result<_>>()?;
-        Ok(Self { encoder: wide(k)?, hidden, decoder: wide(n)?, architecture, steps: 0 })
+        Ok(Self { encoder, hidden, decoder, architecture, encoder_is_frozen, steps: 0 })
     }
 
     /// A network with the original's random start, a function of `seed` alone.
@@ -100,7 +112,16 @@ impl<S: Precision> Network<S> {
     /// # Errors
     /// When the system has no memory, or the disk no space, for it.
     pub fn initialised_in(architecture: Architecture, seed: u64, place: Placement<'_>) -> Result<Self> {
-        let mut network = Self::zeros_in(architecture, place)?;
+        Self::initialised_with(architecture, seed, place, false)
+    }
+
+    pub(super) fn initialised_with(
+        architecture: Architecture,
+        seed: u64,
+        place: Placement<'_>,
+        encoder_is_frozen: bool,
+    ) -> Result<Self> {
+        let mut network = Self::zeros_with(architecture, place, encoder_is_frozen)?;
         let k = network.architecture.wide();
         let last = network.architecture.n_hidden() as u64;
         fill_wide::<S>(&mut network.encoder.weight.value, k, seed, 0);
@@ -183,8 +204,9 @@ impl<S: Precision> Network<S> {
             });
             Ok(Layer { weight: Tensor::fixed(values), bias })
         };
-        let Self { architecture, encoder, hidden, decoder, steps } = self;
-        Ok(Network { encoder: wide(encoder)?, hidden, decoder: wide(decoder)?, architecture, steps })
+        let Self { architecture, encoder, hidden, decoder, encoder_is_frozen, steps } = self;
+        let (encoder, decoder) = (wide(encoder)?, wide(decoder)?);
+        Ok(Network { encoder, hidden, decoder, architecture, encoder_is_frozen, steps })
     }
 
     /// A copy of all weights and biases, without moments, those of the wide layers kept at `place`.
@@ -226,7 +248,7 @@ impl<S: Precision> Network<S> {
 
 /// Calls `work(rows, their part of out)` for runs of rows of a matrix of `width` columns, in parallel. `k` is the number
 /// of values in a row.
-fn for_rows<W: Send>(
+pub(super) fn for_rows<W: Send>(
     out: &mut [W],
     width: usize,
     k: usize,

@@ -11,7 +11,7 @@ pub fn arrays<'a, S: Precision>(
     best: &'a mut Snapshot<S>,
 ) -> Vec<(String, &'a mut [u8])> {
     let mut out = Vec::new();
-    let Network { architecture, encoder, hidden, decoder, steps: _ } = network;
+    let Network { architecture, encoder, hidden, decoder, encoder_is_frozen: _, steps: _ } = network;
     let last = architecture.n_hidden();
     push_layer(0, encoder, &mut out);
     for (number, layer) in (1..).zip(hidden) {

@@ -75,6 +75,8 @@ pub struct Pass {
     pub(super) scale: f32,
     /// The probability to keep a hidden unit.
     pub(super) keep: f32,
+    /// Hidden activations, from the first on, that parameters lead to which stay as they are.
+    pub(super) n_frozen: usize,
     pub(super) adam: Adam,
 }
 
@@ -120,7 +122,7 @@ impl LossKind {
 }
 
 impl<S: Precision> Network<S> {
-    /// One training step on `batch`: all weights and moments move. A batch without an observed entry
+    /// One training step on `batch`: all weights and moments that are not frozen move. A batch without an observed entry
     /// changes nothing.
     ///
     /// # Errors
@@ -144,6 +146,7 @@ impl<S: Precision> Network<S> {
             #[expect(clippy::cast_possible_truncation, reason = "the network computes in f32")]
             scale: count.recip() as f32,
             keep: options.dropout.map_or(1.0, |d| d.keep),
+            n_frozen: if self.encoder_is_frozen { self.architecture.latent_index() + 1 } else { 0 },
             adam: Adam::at_step(f64::from(options.learning_rate), BETA1, BETA2, EPSILON, self.steps)
                 .keyed(row_key(options.seed, ROUNDING_STREAM, 0, 0)),
         };
@@ -156,7 +159,9 @@ impl<S: Precision> Network<S> {
         hidden::backward(&pass, workspace, &self.hidden, &self.architecture, batch);
         let start = workspace.profile.lap(Phase::Middle, start);
         let pass = Pass { adam: pass.adam.keyed(u64::from(ROUNDING_STREAM)), ..pass };
-        encoder::backward(&pass, workspace, &mut self.encoder, batch);
+        if !self.encoder_is_frozen {
+            encoder::backward(&pass, workspace, &mut self.encoder, batch);
+        }
         let start = workspace.profile.lap(Phase::EncoderStep, start);
         hidden::update(&pass, workspace, &mut self.encoder.bias, &mut self.hidden, &self.architecture, batch);
         workspace.profile.lap(Phase::Optimiser, start);

@@ -43,8 +43,8 @@ impl AliasTable {
 
 #[cfg(test)]
 mod tests {
-    use super::super::random::{Purpose, generator};
     use super::*;
+    use crate::random::{Purpose, generator};
 
     #[test]
     fn outcomes_come_as_often_as_their_weights_say() {

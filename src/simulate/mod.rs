@@ -4,7 +4,6 @@ mod alias;
 mod names;
 mod output;
 mod population;
-mod random;
 
 use std::path::PathBuf;
 
@@ -115,12 +114,7 @@ impl SimulateOptions {
     fn check_outputs(&self) -> Result<()> {
         let outputs: Vec<&PathBuf> = [&self.out, &self.labels].into_iter().chain(&self.truth).collect();
         for (place, output) in outputs.iter().enumerate() {
-            let is_same = |other: &&PathBuf| {
-                other.file_name() == output.file_name()
-                    && (parent(other) == parent(output)
-                        || atomic::is_same_file(parent(other), parent(output)))
-            };
-            if outputs[..place].iter().any(is_same) {
+            if outputs[..place].iter().any(|other| atomic::is_same_name(other, output)) {
                 return Err(Error::Usage {
                     problem: format!("{} would be written twice", output.display()),
                     remedy: "give OUT, --labels and --truth names of their own".into(),

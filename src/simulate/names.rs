@@ -2,7 +2,7 @@
 
 use rand::Rng;
 
-use super::random::{Purpose, generator};
+use crate::random::{Purpose, generator};
 
 /// Bases of a barcode.
 const BASES: u32 = 16;

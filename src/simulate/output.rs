@@ -101,7 +101,7 @@ fn write_matrix(
     let (ids, names) = genes(n_genes);
     let genomes = vec![options.genome.clone(); n_genes];
     let barcodes = (0..n_cells).map(|cell| barcode(seed, n_cells, cell));
-    let features = TenxFeatures { ids: &ids, names: &names, genomes: &genomes };
+    let features = TenxFeatures { ids: &ids, names: &names, genomes: &genomes, types: None };
     let nnz = writer.finish(barcodes, features)?;
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole numbers below 2^53")]
     Ok(SimulateReport {

@@ -8,10 +8,10 @@ use rand_distr::{Distribution, Gamma, Poisson, StandardNormal};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
 use super::alias::AliasTable;
-use super::random::{Purpose, generator};
 use crate::error::{Error, Result};
 use crate::matrix::RowBlock;
 use crate::parallel::{self, tiles};
+use crate::random::{Purpose, generator};
 
 /// Gene programmes; the first is shared by all cells.
 pub(super) const N_PROGRAMMES: usize = 20;

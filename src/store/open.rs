@@ -24,16 +24,16 @@ pub struct Store {
     summary: Summary,
 }
 
-/// The entries of one row, appended to by [`Store::read_row`].
+/// The entries of one row, appended to by [`Store::read_row`] and [`Store::read_exact_row`].
 #[derive(Clone, Debug, Default)]
-pub struct RowEntries {
+pub struct RowEntries<V = f32> {
     /// Positions on the minor axis, as stored.
     pub indices: Vec<u32>,
     /// The stored values.
-    pub values: Vec<f32>,
+    pub values: Vec<V>,
 }
 
-impl RowEntries {
+impl<V> RowEntries<V> {
     /// Removes all entries, keeping the allocation.
     pub fn clear(&mut self) {
         self.indices.clear();
@@ -131,16 +131,36 @@ impl Store {
     /// # Errors
     /// When the file was changed since it was checked.
     pub fn read_row(&self, row: usize, out: &mut RowEntries) -> Result<()> {
-        let span = self.row_span(row)?;
-        let first = out.indices.len();
-        extend_indices(self.elements(self.indices, span.clone()), self.indices.dtype, &mut out.indices);
-        let n_cols = self.n_cols;
-        // Looks at every index, which vectorises.
-        if out.indices[first..].iter().fold(false, |bad, &index| bad | (index as usize >= n_cols)) {
-            return Err(Error::changed(&self.path, format!("row {row}")));
-        }
+        let span = self.read_columns(row, &mut out.indices)?;
         extend_f32(self.elements(self.data, span), self.data.dtype, &mut out.values);
         Ok(())
+    }
+
+    /// [`Store::read_row`] without rounding: 32-bit numbers have no place for counts above 2^24.
+    ///
+    /// # Errors
+    /// When the file was changed since it was checked.
+    pub fn read_exact_row(&self, row: usize, out: &mut RowEntries<f64>) -> Result<()> {
+        let span = self.read_columns(row, &mut out.indices)?;
+        extend_f64(self.elements(self.data, span), self.data.dtype, &mut out.values);
+        Ok(())
+    }
+
+    /// Appends the columns of the entries of row `row`, every one below [`Store::n_cols`], and returns where the entries
+    /// lie.
+    ///
+    /// # Errors
+    /// When the file was changed since it was checked.
+    pub fn read_columns(&self, row: usize, out: &mut Vec<u32>) -> Result<Range<usize>> {
+        let span = self.row_span(row)?;
+        let first = out.len();
+        extend_indices(self.elements(self.indices, span.clone()), self.indices.dtype, out);
+        let n_cols = self.n_cols;
+        // Looks at every index, which vectorises.
+        if out[first..].iter().fold(false, |bad, &index| bad | (index as usize >= n_cols)) {
+            return Err(Error::changed(&self.path, format!("row {row}")));
+        }
+        Ok(span)
     }
 
     /// The raw little-endian bytes of the values of `span` and their type.
@@ -304,4 +324,9 @@ fn extend_indices(bytes: &[u8], dtype: Dtype, out: &mut Vec<u32>) {
 #[expect(clippy::cast_possible_truncation, reason = "the network computes in f32")]
 fn extend_f32(bytes: &[u8], dtype: Dtype, out: &mut Vec<f32>) {
     with_elements!(bytes, dtype, elements, read => out.extend(elements.iter().map(|raw| read(*raw).to_f64() as f32)));
+}
+
+/// Appends all elements of a little-endian array.
+fn extend_f64(bytes: &[u8], dtype: Dtype, out: &mut Vec<f64>) {
+    with_elements!(bytes, dtype, elements, read => out.extend(elements.iter().map(|raw| read(*raw).to_f64())));
 }

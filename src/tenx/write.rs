@@ -51,7 +51,10 @@ impl TenxLayout {
     }
 }
 
-/// The genes of a file to write, all of the feature type "Gene Expression".
+/// The feature type of genes.
+const GENE_EXPRESSION: &str = "Gene Expression";
+
+/// The genes of a file to write.
 #[derive(Clone, Copy, Debug)]
 pub struct TenxFeatures<'a> {
     /// One id per gene.
@@ -60,6 +63,8 @@ pub struct TenxFeatures<'a> {
     pub names: &'a [String],
     /// One genome per gene; a v2 file has them all in its group's name.
     pub genomes: &'a [String],
+    /// One feature type per gene, which a v2 file has no place for; "Gene Expression" for all of them without.
+    pub types: Option<&'a [String]>,
 }
 
 /// A 10x file that is being written. Cells come as rows, in order; their barcodes and the genes come last.
@@ -130,7 +135,7 @@ impl TenxWriter {
     /// When writing fails.
     ///
     /// # Panics
-    /// When there are not as many barcodes as rows, or not as many ids as names and genomes.
+    /// When there are not as many barcodes as rows, or not as many ids as names, genomes and types.
     pub fn finish<I>(self, barcodes: I, features: TenxFeatures<'_>) -> Result<u64>
     where
         I: ExactSizeIterator<Item: AsRef<str>> + Clone,
@@ -138,6 +143,7 @@ impl TenxWriter {
         let n_genes = features.ids.len();
         assert_eq!(barcodes.len(), self.indptr.len() - 1, "barcodes and rows");
         assert!(features.names.len() == n_genes && features.genomes.len() == n_genes, "genes");
+        assert!(features.types.is_none_or(|types| types.len() == n_genes), "feature types");
         let Self { path, file, group, layout, mut indices, mut data, indptr } = self;
         let path = path.as_path();
         indices.flush(path, true)?;
@@ -159,8 +165,13 @@ impl TenxWriter {
                 let group = group.create_group("features").map_err(failed)?;
                 write_texts(path, &group, "id", features.ids.iter(), LEVEL)?;
                 write_texts(path, &group, "name", features.names.iter(), LEVEL)?;
-                let types = std::iter::repeat_n("Gene Expression", n_genes);
-                write_texts(path, &group, "feature_type", types, LEVEL)?;
+                match features.types {
+                    Some(types) => write_texts(path, &group, "feature_type", types.iter(), LEVEL)?,
+                    None => {
+                        let types = std::iter::repeat_n(GENE_EXPRESSION, n_genes);
+                        write_texts(path, &group, "feature_type", types, LEVEL)?;
+                    }
+                }
                 write_texts(path, &group, "genome", features.genomes.iter(), LEVEL)?;
                 write_texts(path, &group, "_all_tag_keys", ["genome"].iter(), LEVEL)?;
             }

@@ -36,6 +36,9 @@ pub struct Identity {
     pub input: String,
     /// The kernels: others round differently.
     pub kernels: String,
+    /// A hash of the model that training started from, if any; checkpoints of earlier versions do not say.
+    #[serde(default)]
+    pub reference: Option<String>,
 }
 
 /// What a checkpoint says beside its arrays.
@@ -185,6 +188,8 @@ impl Keeper {
             TrainConfig { epochs: own.config.epochs, patience: own.config.patience, ..found.config.clone() };
         let differs = if found.input != own.input {
             "another matrix"
+        } else if found.reference != own.reference {
+            "another model to start from (--init)"
         } else if config != own.config {
             "other settings"
         } else {

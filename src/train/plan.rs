@@ -2,6 +2,7 @@
 
 use late_fast_kernels::{Bf16, F32, Isa};
 
+use super::reference::ReferencePlan;
 use super::split::Split;
 use crate::budget;
 use crate::config::{ParamDtype, TrainConfig};
@@ -29,6 +30,9 @@ const WINDOWS: f64 = 2.0;
 /// Parameters, steps and bytes of a training run.
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct Plan {
+    /// The model that training starts from, if any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reference: Option<ReferencePlan>,
     /// The shape of the network.
     pub architecture: Architecture,
     /// Weights and biases.
@@ -65,6 +69,7 @@ impl Plan {
         let n_samples = split.train.len();
         let architecture = Architecture { n_features, hidden: config.hidden.clone() };
         let n_parameters = architecture.n_parameters();
+        let wide_parameters = 2 * architecture.wide() as u64 * n_features as u64;
         let batch = config.batch_size.min(n_samples.max(1));
         let n_tasks = Minibatch::max_tasks(n_features);
         let (value_bytes, workspace_bytes) = match config.param_dtype {
@@ -81,14 +86,17 @@ impl Plan {
         let window_share = (WINDOWS * config.shuffle_window as f64 / nnz.max(1) as f64).min(1.0);
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of bytes")]
         let window_bytes = (window_share * store_bytes as f64) as u64;
-        let narrow = n_parameters - 2 * architecture.wide() as u64 * n_features as u64;
+        let narrow = n_parameters - wide_parameters;
+        // One of the two wide layers has no moments when it stays as it is.
+        let wide_bytes = value_bytes - narrow * size_of::<f32>() as u64;
+        let frozen_bytes = if config.freeze_encoder { wide_bytes / 2 } else { 0 };
         let nnz_per_batch = entries_of_largest_batch(&summary.row_nnz, batch);
         Self {
             n_parameters,
             n_samples: n_samples as u64,
             steps_per_epoch: n_samples.div_ceil(config.batch_size) as u64,
             weight_bytes: 2 * value_bytes,
-            optimiser_bytes: 2 * value_bytes,
+            optimiser_bytes: 2 * (value_bytes - frozen_bytes),
             minibatch_bytes: workspace_bytes + Minibatch::bytes(n_features, batch, nnz_per_batch),
             fixed_bytes: budget::fixed_bytes(n_names),
             block_bytes: budget::block_bytes(summary.tally.nnz),
@@ -96,6 +104,7 @@ impl Plan {
             window_bytes,
             narrow_bytes: 3 * narrow * size_of::<f32>() as u64,
             kept: Kept::InMemory,
+            reference: None,
             architecture,
         }
     }

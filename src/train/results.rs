@@ -11,7 +11,7 @@ use crate::atomic::{Pending, prepare};
 use crate::config::{TrainConfig, Validation};
 use crate::error::{Error, Result};
 use crate::matrix::{Axis, Major};
-use crate::model::{Features, ModelFile};
+use crate::model::{Features, ModelFile, Provenance};
 use crate::store::Summary;
 
 /// The model's name inside the directory.
@@ -35,6 +35,8 @@ pub struct Results<'a> {
     pub split: &'a Split,
     /// Entries on either side of it.
     pub counts: SplitCounts,
+    /// The model that training started from, if any.
+    pub reference: Option<Provenance>,
 }
 
 /// A training run whose results are on disk.
@@ -48,6 +50,15 @@ pub struct Finished {
     pub stopped_early: bool,
     /// What ended training after the best epoch, if something went wrong.
     pub failure: Option<Error>,
+}
+
+/// The settings, and what training started from.
+#[derive(Serialize)]
+struct ConfigRecord<'a> {
+    #[serde(flatten)]
+    config: &'a TrainConfig,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reference: &'a Option<Provenance>,
 }
 
 /// With the input and this, the split can be made again.
@@ -72,11 +83,14 @@ impl Results<'_> {
     pub fn write(&self, dir: &Path, trained: Trained, force: bool) -> Result<Finished> {
         let Trained { network, history, best_epoch, best_validation_loss, stopped_early, failure, .. } =
             trained;
+        let validation_loss_at_start = trained.loss_at_start;
+        let reference = self.reference.clone();
+        let reference = reference.map(|reference| Provenance { validation_loss_at_start, ..reference });
         let features = match self.config.samples {
             Major::Cells => Features::of_axis(self.genes, &self.split.features),
             Major::Genes => Features::of_axis(self.cells, &self.split.features),
         };
-        let model = ModelFile::new(
+        let mut model = ModelFile::new(
             network,
             features,
             self.config.clone(),
@@ -84,13 +98,17 @@ impl Results<'_> {
             best_epoch,
             best_validation_loss,
         );
+        model.info.reference = reference;
         // Without a model beside them, other files are of a run that did not finish: those are replaced.
         let text = |name: &str, text: String| -> Result<Pending> {
             let write = |path: &Path| std::fs::write(path, text).map_err(|e| Error::io(path, "write", e));
             prepare(&dir.join(name), true, write).map(|(pending, ())| pending)
         };
         let pending = [
-            text(CONFIG_FILE, json(self.config)?)?,
+            text(
+                CONFIG_FILE,
+                json(&ConfigRecord { config: self.config, reference: &model.info.reference })?,
+            )?,
             text(SPLIT_FILE, json(&self.split_record())?)?,
             text(HISTORY_FILE, history_csv(&history))?,
             prepare(&dir.join(MODEL_FILE), force, |path| model.write(path))?.0,

@@ -15,8 +15,8 @@ use crate::minibatch::{
     Builder, InputDropout, Loader, Minibatch, Purpose, Schedule, batches_in_order, shuffled_batches,
 };
 use crate::model::{
-    Architecture, HiddenDropout, LossKind, Network, Placement, Precision, Snapshot, StepOptions, StepResult,
-    Workspace,
+    Architecture, HiddenDropout, LossKind, Network, Placement, Precision, Snapshot, Start, StepOptions,
+    StepResult, Workspace,
 };
 use crate::parallel;
 use crate::profile::{Phase, Profile};
@@ -64,6 +64,8 @@ pub struct Task<'a> {
     pub parameters: Placement<'a>,
     /// Where the copy of the best ones is kept.
     pub best: Placement<'a>,
+    /// What the network starts from; at random without it.
+    pub start: Option<Start<'a>>,
 }
 
 /// How training ended.
@@ -97,6 +99,8 @@ pub struct Trained {
     pub stopped_early: bool,
     /// What ended training after the best epoch, if something went wrong.
     pub failure: Option<Error>,
+    /// The validation error before the first step, where the network did not start at random.
+    pub loss_at_start: Option<f64>,
 }
 
 /// Where a run is between two steps.
@@ -118,6 +122,9 @@ pub struct Position {
     pub best_loss: Option<f64>,
     /// One record for every epoch that is over.
     pub history: Vec<EpochRecord>,
+    /// The validation error before the first step, where the network did not start at random.
+    #[serde(default)]
+    pub loss_at_start: Option<f64>,
 }
 
 /// Trains a network, and ends with the weights of its best epoch. With a `keeper` it takes checkpoints; with `resume`
@@ -153,8 +160,13 @@ impl<'a, S: Precision> Run<'a, S> {
     fn start(task: Task<'a>, keeper: Option<&'a mut Keeper>, observer: &'a dyn Observer) -> Result<Self> {
         let Task { store, split, config, isa, .. } = task;
         let n_features = split.features.len();
-        let architecture = Architecture { n_features, hidden: config.hidden.clone() };
-        let mut network = Network::<S>::initialised_in(architecture, config.seed, task.parameters)?;
+        let mut network = match &task.start {
+            Some(start) => Network::<S>::starting_at(start, config.seed, task.parameters)?,
+            None => {
+                let architecture = Architecture { n_features, hidden: config.hidden.clone() };
+                Network::initialised_in(architecture, config.seed, task.parameters)?
+            }
+        };
         let best = network.snapshot(task.best)?;
         let features = &split.feature_of_column;
         let builder = Builder::new(store, features, n_features, config.transform, split.holdout, isa);
@@ -172,6 +184,7 @@ impl<'a, S: Precision> Run<'a, S> {
                 self.position = position;
             }
         }
+        self.look_at_start()?;
         let mut failure = None;
         while !self.is_done() {
             match self.epoch() {
@@ -189,6 +202,17 @@ impl<'a, S: Precision> Run<'a, S> {
         self.finish(failure)
     }
 
+    /// Validates what a network that did not start at random knows already.
+    fn look_at_start(&mut self) -> Result<()> {
+        let is_at_start = self.position == Position::default();
+        if is_at_start && self.task.start.is_some() {
+            let loss = self.validation()?;
+            self.position.loss_at_start = Some(loss);
+            self.observer.note(&format!("at the start: validation error {loss:.5}"));
+        }
+        Ok(())
+    }
+
     /// Whether the last epoch was trained, or patience ran out.
     fn is_done(&self) -> bool {
         let Position { epoch, best_epoch, .. } = self.position;
@@ -199,7 +223,7 @@ impl<'a, S: Precision> Run<'a, S> {
     fn finish(mut self, failure: Option<Error>) -> Result<Outcome> {
         self.network.restore(&self.best);
         drop(self.best);
-        let Position { history, best_epoch, best_loss, .. } = self.position;
+        let Position { history, best_epoch, best_loss, loss_at_start, .. } = self.position;
         let mut profile = self.loader.profile;
         profile.add(&self.workspace.profile);
         drop((self.workspace, self.loader));
@@ -211,6 +235,7 @@ impl<'a, S: Precision> Run<'a, S> {
             stopped_early: failure.is_none() && (history.len() as u64) < self.task.config.epochs,
             history,
             failure,
+            loss_at_start,
         })))
     }
 

@@ -6,3 +6,5 @@ pub mod binary;
 pub mod content;
 pub mod counts;
 pub mod files;
+pub mod python;
+pub mod report;

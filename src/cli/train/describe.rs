@@ -37,13 +37,16 @@ pub(super) fn describe_plan(
     format!(
         "plan: {nnz} observed entries ({density:.2}% of {n_cells} cells x {n_genes} genes)\n\
          \x20     {} as features: {} ({} parameters{})\n\
-         \x20     {} {} in {} minibatches of {} an epoch, at most {} epochs, {} threads, {isa} kernels\n\
+         {}\x20     {} {} in {} minibatches of {} an epoch, at most {} epochs, {} threads, {isa} kernels\n\
          \x20     memory {} of {budget}: weights {}, optimiser {}, minibatches {} (before that, blocks of the input {}), \
          rest {}, {} of the mapped matrix ({}){}",
         config.features_name(),
         plan.architecture.describe(),
         plan.n_parameters,
         if unobserved > 0 { format!("; {unobserved} never observed are left out") } else { String::new() },
+        plan.reference
+            .as_ref()
+            .map_or_else(String::new, |r| format!("      {}\n", r.describe(config.features_name()))),
         plan.n_samples,
         sample_nouns(config),
         plan.steps_per_epoch,

@@ -1,0 +1,192 @@
+//! `late-fast mask`, `late-fast downsample`, `late-fast split`: benchmark inputs made from a matrix.
+
+use std::path::Path;
+use std::time::Instant;
+
+use super::args::{Common, DownsampleArgs, MaskArgs, SourceArgs, SplitArgs};
+use super::impute::check_output;
+use super::input::{Input, Steps, entries};
+use super::memory;
+use super::report::Reporter;
+use crate::atomic::{is_same_name, parent};
+use crate::budget::{self, human_bytes};
+use crate::error::{Error, Result};
+use crate::io::Source;
+use crate::matrix::Major;
+use crate::output::Format;
+use crate::parallel;
+use crate::perturb::{
+    self, Amount, DownsampleOptions, Keep, MaskOptions, Setup, SplitOptions, Written, memory_bytes,
+};
+use crate::store::{Prepared, StoreDtype, Storing};
+
+/// The matrices of a masked h5ad file: its own, the truth and the hidden entries.
+const MASK_MATRICES: usize = 3;
+
+pub(super) fn mask(args: &MaskArgs, common: &Common) -> anyhow::Result<()> {
+    let keep = match (args.density, args.keep) {
+        (Some(density), _) => Keep::Density(density),
+        (None, share) => Keep::Share(share.unwrap_or(1.0)),
+    };
+    keep.check()?;
+    let options = MaskOptions { keep, truth: !args.no_truth, setup: setup(&args.source, common) };
+    let is_tenx = Format::of(&args.out)? == Format::TenX;
+    let n_matrices = if is_tenx || args.no_truth { 1 } else { MASK_MATRICES };
+    run(&args.source, &[&args.out], n_matrices, common, |source, prepared, progress, reporter, started| {
+        let report = perturb::mask(source, prepared, &options, &args.out, progress)?;
+        let mut text = format!(
+            "masked {} of {} entries ({}): {} stay, {:.6} of cells x genes; the input had {:.6}\n{}",
+            report.hidden,
+            report.input_nnz,
+            rate(report.input_nnz, started),
+            report.output.nnz,
+            report.output.density,
+            report.input_density,
+            describe(&report.output),
+        );
+        let truth = args.source.path.display();
+        text += &if report.truth {
+            "\nlayers/truth has all entries, layers/masked is 1 where one is hidden".to_owned()
+        } else {
+            format!("\nthe truth is the input itself: {truth}{}", args.source.matrix.as_typed())
+        };
+        Ok(reporter.result("masked", &report, &text))
+    })
+}
+
+pub(super) fn downsample(args: &DownsampleArgs, common: &Common) -> anyhow::Result<()> {
+    let amount = match (args.fraction, args.per_cell, args.total) {
+        (Some(fraction), _, _) => Amount::Fraction(fraction),
+        (None, Some(n), _) => Amount::PerCell(n),
+        (None, None, n) => Amount::Total(n.unwrap_or(0)),
+    };
+    amount.check()?;
+    let options = DownsampleOptions { amount, setup: setup(&args.source, common) };
+    run(&args.source, &[&args.out], 1, common, |source, prepared, progress, reporter, started| {
+        let report = perturb::downsample(source, prepared, &options, &args.out, progress)?;
+        let mut text = format!(
+            "kept {} of {} molecules and {} of {} entries ({})",
+            report.output.molecules.unwrap_or(0),
+            report.input_molecules,
+            report.output.nnz,
+            report.input_nnz,
+            rate(report.input_nnz, started),
+        );
+        if let Amount::PerCell(n) = amount {
+            text += &format!(
+                "; {} of {} cells have fewer than {n} molecules and stay as they are",
+                report.smaller_cells, report.n_cells
+            );
+        }
+        text += &format!("\n{}", describe(&report.output));
+        Ok(reporter.result("downsampled", &report, &text))
+    })
+}
+
+pub(super) fn split(args: &SplitArgs, common: &Common) -> anyhow::Result<()> {
+    let options = SplitOptions { fraction: args.fraction, setup: setup(&args.source, common) };
+    options.check()?;
+    if is_same_name(&args.train, &args.test) {
+        let problem = format!("{} would be written twice", args.train.display());
+        let remedy = "give --train and --test names of their own".into();
+        return Err(Error::Usage { problem, remedy }.into());
+    }
+    let outputs = [&*args.train, &*args.test];
+    run(&args.source, &outputs, outputs.len(), common, |source, prepared, progress, reporter, started| {
+        let report = perturb::split(source, prepared, &options, outputs, progress)?;
+        let molecules = |written: &Written| written.molecules.unwrap_or(0);
+        let (train, test) = (molecules(&report.train), molecules(&report.test));
+        let text = format!(
+            "split {} molecules of {} entries ({}): {train} ({:.3}%) for training, {test} for testing\n{}\n{}",
+            train + test,
+            report.input_nnz,
+            rate(report.input_nnz, started),
+            100.0 * train as f64 / (train + test).max(1) as f64,
+            describe(&report.train),
+            describe(&report.test),
+        );
+        Ok(reporter.result("split", &report, &text))
+    })
+}
+
+fn setup(args: &SourceArgs, common: &Common) -> Setup {
+    let (seed, selection) = (args.seed, args.matrix.as_typed());
+    Setup { seed, selection, force: common.force, ..Setup::default() }
+}
+
+/// Opens the matrix with rows of cells and lets `work` write the outputs, of `n_matrices` in all. The inner result of `work`
+/// is that of saying what was done.
+fn run<W>(
+    args: &SourceArgs,
+    outputs: &[&Path],
+    n_matrices: usize,
+    common: &Common,
+    work: W,
+) -> anyhow::Result<()>
+where
+    W: FnOnce(
+            &dyn Source,
+            &Prepared,
+            &dyn Fn(&'static str, u64),
+            &Reporter,
+            Instant,
+        ) -> Result<anyhow::Result<()>>
+        + Send,
+{
+    let reporter = Reporter::new(common);
+    for output in outputs {
+        Format::of(output)?;
+        check_output(output, &args.path, common.force)?;
+    }
+    parallel::with_threads(common.threads, || {
+        let allowed = common.memory.unwrap_or_else(memory::available);
+        let dir = match (&args.cache, outputs) {
+            (Some(dir), _) => dir,
+            (None, [first, ..]) => parent(first),
+            (None, []) => Path::new("."),
+        };
+        let storing = Storing { dir, wanted: &[Major::Cells], memory: allowed, cache: None };
+        let keep = args.cache.is_some();
+        let dtype = StoreDtype::F32;
+        let input = Input::open(&args.path, &args.matrix, dtype, Some(&storing), keep, allowed, &reporter)?;
+        let nnz = input.summary.tally.nnz;
+        let needed = memory_bytes(input.source.as_ref(), nnz, n_matrices);
+        budget::check(needed, allowed, || "allow more with --memory".into())?;
+        let (source, prepared) = input.prepare(&storing, &reporter)?;
+        note_losses(source.as_ref(), outputs, &reporter);
+        let started = Instant::now();
+        let total = entries(nnz);
+        let steps = Steps::new(&reporter, &total);
+        work(source.as_ref(), &prepared, &|name, n| steps.advance(name, n), &reporter, started)
+    })??
+}
+
+/// Says what a 10x file has no place for.
+fn note_losses(source: &dyn Source, outputs: &[&Path], reporter: &Reporter) {
+    let to_tenx = outputs.iter().any(|output| Format::of(output).is_ok_and(|format| format == Format::TenX));
+    let columns: Vec<&str> = source.cells().columns.iter().map(|(name, _)| name.as_str()).collect();
+    if to_tenx && !columns.is_empty() {
+        reporter.say(&format!(
+            "note: 10x files have no place for columns of cells ({}): .h5ad keeps them",
+            columns.join(", ")
+        ));
+    }
+}
+
+/// Time since `started`, and entries a second.
+fn rate(entries: u64, started: Instant) -> String {
+    let seconds = started.elapsed().as_secs_f64();
+    format!("{seconds:.1} s, {:.1} million/s", entries as f64 / 1e6 / seconds.max(1e-3))
+}
+
+/// The file, and what has become empty.
+fn describe(written: &Written) -> String {
+    let mut text = format!("{} ({})", written.path.display(), human_bytes(written.bytes));
+    if written.emptied_cells + written.emptied_genes > 0 {
+        text += &format!(
+            ": {} cells and {} genes have no entry left; they stay on the axes",
+            written.emptied_cells, written.emptied_genes
+        );
+    }
+    text
+}

@@ -1,0 +1,146 @@
+//! The file of a matrix, in either format.
+
+use std::path::{Path, PathBuf};
+
+use super::{Format, Record};
+use crate::error::{Error, Result};
+use crate::h5ad::{self, SparseWriter};
+use crate::hdf;
+use crate::io::Dtype;
+use crate::matrix::{Axis, Column, RowBlock};
+use crate::tenx::{TenxFeatures, TenxLayout, TenxWriter};
+
+/// What a file is to hold beside the entries.
+#[derive(Clone, Copy, Debug)]
+pub struct Content<'a> {
+    /// The cells. A 10x file has a place for their names only.
+    pub cells: &'a Axis,
+    /// The genes. A 10x file takes names, ids, genomes and feature types from them.
+    pub genes: &'a Axis,
+    /// The genome of genes that have no column of it.
+    pub genome: Option<&'a str>,
+    /// Type of the values in an h5ad file: f32 or f64.
+    pub values: Dtype,
+    /// Further matrices of the same shape, by the name of their layer and the type of their values (u8, f32 or f64); a 10x
+    /// file has none.
+    pub layers: &'a [(&'static str, Dtype)],
+    /// How it is made.
+    pub record: &'a Record,
+}
+
+impl Content<'_> {
+    /// The genes with a column of their genome, if it is known.
+    fn genes_with_genome(&self) -> Axis {
+        let mut genes = self.genes.clone();
+        if let (Some(genome), None) = (self.genome, genes.column("genome")) {
+            genes.columns.push(("genome".to_owned(), Column::Strings(vec![genome.to_owned(); genes.len()])));
+        }
+        genes
+    }
+}
+
+/// A file that is being written. Cells come as rows, in order.
+pub struct MatrixFile<'a> {
+    path: PathBuf,
+    content: Content<'a>,
+    kind: Kind,
+}
+
+enum Kind {
+    TenX(Box<TenxWriter>),
+    H5ad {
+        file: hdf5::File,
+        /// `X` and the layers.
+        matrices: Vec<SparseWriter>,
+    },
+}
+
+impl<'a> MatrixFile<'a> {
+    /// Creates the file.
+    ///
+    /// # Errors
+    /// When it cannot be created, or the format has no place for so many cells or genes.
+    ///
+    /// # Panics
+    /// When layers are wanted of a 10x file.
+    pub fn create(path: &Path, format: Format, content: Content<'a>) -> Result<Self> {
+        let shape = [content.cells.len(), content.genes.len()];
+        for (noun, n) in [("cells", shape[0]), ("genes", shape[1])] {
+            if i32::try_from(n).is_err() {
+                let remedy = "choose fewer";
+                return Err(Error::input(path, noun, "at most 2147483647", n.to_string(), remedy));
+            }
+        }
+        let kind = match format {
+            Format::TenX => {
+                assert!(content.layers.is_empty(), "10x files hold one matrix");
+                let line = content.record.line();
+                Kind::TenX(Box::new(TenxWriter::create(path, TenxLayout::V3, &line)?))
+            }
+            Format::H5ad => {
+                let file = h5ad::create_file(path)?;
+                h5ad::write_axis(&file, "obs", content.cells)?;
+                h5ad::write_axis(&file, "var", &content.genes_with_genome())?;
+                content.record.write(&file)?;
+                let mut matrices = vec![SparseWriter::create(path, &file, "X", shape, content.values)?];
+                if !content.layers.is_empty() {
+                    let layers = h5ad::create_dict(&file, "layers")?;
+                    for &(name, dtype) in content.layers {
+                        matrices.push(SparseWriter::create(path, &layers, name, shape, dtype)?);
+                    }
+                }
+                Kind::H5ad { file, matrices }
+            }
+        };
+        Ok(Self { path: path.to_owned(), content, kind })
+    }
+
+    /// Adds cells to the matrix (0) or to one of the layers (counted from 1).
+    ///
+    /// # Errors
+    /// When a 10x file cannot hold a value, or writing fails.
+    ///
+    /// # Panics
+    /// When there is no such layer.
+    pub fn write_rows(&mut self, matrix: usize, block: &RowBlock) -> Result<()> {
+        match &mut self.kind {
+            Kind::TenX(writer) => {
+                assert_eq!(matrix, 0, "10x files hold one matrix");
+                writer.write_rows(block)
+            }
+            Kind::H5ad { matrices, .. } => matrices[matrix].write_rows(block),
+        }
+    }
+
+    /// Completes and closes the file.
+    ///
+    /// # Errors
+    /// When writing fails, or a name is too long for a 10x file.
+    ///
+    /// # Panics
+    /// When a matrix has not got as many rows as there are cells.
+    pub fn finish(self) -> Result<()> {
+        let Self { path, content, kind } = self;
+        match kind {
+            Kind::TenX(writer) => {
+                let genes = content.genes_with_genome();
+                let ids = genes.ids().unwrap_or_else(|| genes.names.clone());
+                let genomes = genes.texts("genome").unwrap_or_else(|| vec![String::new(); genes.len()]);
+                let types = genes.texts("feature_types");
+                let features = TenxFeatures {
+                    ids: &ids,
+                    names: &genes.names,
+                    genomes: &genomes,
+                    types: types.as_deref(),
+                };
+                writer.finish(content.cells.names.iter(), features).map(drop)
+            }
+            Kind::H5ad { file, matrices } => {
+                for matrix in matrices {
+                    matrix.finish()?;
+                }
+                hdf::close(file, &path)
+            }
+        }
+    }
+}
