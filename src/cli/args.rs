@@ -8,6 +8,8 @@ use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use super::memory::parse_bytes;
 use crate::config::{KernelForm, Loss, LossNorm, ParamDtype, TrainConfig};
 use crate::impute::{OutputDtype, OutputProducts, OutputScale, Policy, Shard};
+use crate::io::ReadOptions;
+use crate::matrix::Major;
 use crate::minibatch::Transform;
 use crate::perturb::SplitOptions;
 use crate::simulate::SimulateLayout;
@@ -35,6 +37,8 @@ pub(super) enum Command {
     Combine(CombineArgs),
     /// Say what is in a file: layout, shape, density, names, problems
     Inspect(InspectArgs),
+    /// Write a matrix in another format
+    Convert(ConvertArgs),
     /// Make a synthetic 10x matrix of any size, with cell types
     Simulate(SimulateArgs),
     /// Hide random entries of a matrix, to impute them and compare
@@ -70,7 +74,7 @@ pub(super) struct Common {
 /// The file to read.
 #[derive(Debug, Args)]
 pub(super) struct InputArgs {
-    /// 10x HDF5 (v2, v3) or AnnData h5ad; told apart by content
+    /// 10x HDF5 or Matrix Market, AnnData h5ad, csv or tsv; told apart by content
     #[arg(long = "input", visible_alias = "h5", short = 'i', value_name = "FILE")]
     pub(super) path: PathBuf,
     #[command(flatten)]
@@ -92,6 +96,20 @@ pub(super) struct MatrixArgs {
     /// h5ad: read raw/X with raw/var
     #[arg(long)]
     pub(super) use_raw: bool,
+    /// csv, tsv: what a line is [default: cells]
+    #[arg(long, value_enum)]
+    pub(super) orientation: Option<OrientationArg>,
+    /// Matrix Market: what the names of the three files begin with, where a directory has several matrices
+    #[arg(long, value_name = "TEXT")]
+    pub(super) prefix: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum OrientationArg {
+    /// a line is a cell
+    Cells,
+    /// a line is a gene
+    Genes,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -344,7 +362,7 @@ pub(super) struct SimulateArgs {
 /// The matrix that a benchmark input is made from.
 #[derive(Debug, Args)]
 pub(super) struct SourceArgs {
-    /// 10x HDF5 (v2, v3) or AnnData h5ad; told apart by content
+    /// 10x HDF5 or Matrix Market, AnnData h5ad, csv or tsv; told apart by content
     #[arg(long = "input", visible_alias = "h5", short = 'i', value_name = "FILE")]
     pub(super) path: PathBuf,
     #[command(flatten)]
@@ -362,7 +380,7 @@ pub(super) struct SourceArgs {
 pub(super) struct MaskArgs {
     #[command(flatten)]
     pub(super) source: SourceArgs,
-    /// The file to write: .h5 (10x HDF5) or .h5ad (AnnData)
+    /// The file to write: .h5 (10x HDF5), .h5ad (AnnData), or another that `convert` writes
     #[arg(long, short, value_name = "FILE")]
     pub(super) out: PathBuf,
     /// Share of all cells x genes that stays observed, exactly
@@ -381,7 +399,7 @@ pub(super) struct MaskArgs {
 pub(super) struct DownsampleArgs {
     #[command(flatten)]
     pub(super) source: SourceArgs,
-    /// The file to write: .h5 (10x HDF5) or .h5ad (AnnData)
+    /// The file to write: .h5 (10x HDF5), .h5ad (AnnData), or another that `convert` writes
     #[arg(long, short, value_name = "FILE")]
     pub(super) out: PathBuf,
     /// Keep each molecule with this probability
@@ -399,7 +417,7 @@ pub(super) struct DownsampleArgs {
 pub(super) struct SplitArgs {
     #[command(flatten)]
     pub(super) source: SourceArgs,
-    /// The file for the molecules to train on: .h5 (10x HDF5) or .h5ad (AnnData)
+    /// The file for the molecules to train on: .h5 (10x HDF5), .h5ad (AnnData), or another that `convert` writes
     #[arg(long, value_name = "FILE")]
     pub(super) train: PathBuf,
     /// The file for the other molecules
@@ -408,6 +426,47 @@ pub(super) struct SplitArgs {
     /// Probability of a molecule to be for training
     #[arg(long, value_name = "SHARE", default_value_t = SplitOptions::default().fraction)]
     pub(super) fraction: f64,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ConvertArgs {
+    /// 10x HDF5 or Matrix Market, AnnData h5ad, csv or tsv; told apart by content
+    #[arg(value_name = "IN")]
+    pub(super) input: PathBuf,
+    /// The file to write: .h5 (10x HDF5), .h5ad (AnnData), / (a 10x Matrix Market directory), .csv, .tsv, .csv.gz or .tsv.gz
+    #[arg(value_name = "OUT")]
+    pub(super) output: PathBuf,
+    #[command(flatten)]
+    pub(super) matrix: MatrixArgs,
+    /// Format to write, whatever the name
+    #[arg(long, value_enum, value_name = "KIND")]
+    pub(super) to: Option<KindArg>,
+    /// h5ad: a dense matrix, in chunks, instead of a sparse one
+    #[arg(long)]
+    pub(super) dense: bool,
+    /// Directory in which the unpacked matrix is kept for later runs [default: not kept; beside the output meanwhile]
+    #[arg(long, value_name = "DIR")]
+    pub(super) cache: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum KindArg {
+    /// 10x HDF5 of Cell Ranger 3 and later; counts only
+    H5,
+    /// AnnData
+    H5ad,
+    /// 10x Matrix Market directory of Cell Ranger 3 and later
+    Mtx,
+    /// text with commas, a line for each cell
+    Csv,
+    /// text with tabs
+    Tsv,
+    /// compressed
+    #[value(name = "csv.gz")]
+    CsvGz,
+    /// compressed
+    #[value(name = "tsv.gz")]
+    TsvGz,
 }
 
 #[derive(Debug, Args)]
@@ -447,16 +506,35 @@ impl InputArgs {
 }
 
 impl MatrixArgs {
+    /// The options as meant.
+    pub(super) fn options(&self) -> ReadOptions {
+        ReadOptions {
+            genome: self.genome.clone(),
+            layer: self.layer.clone(),
+            use_raw: self.use_raw,
+            orientation: self.orientation.map(|orientation| match orientation {
+                OrientationArg::Cells => Major::Cells,
+                OrientationArg::Genes => Major::Genes,
+            }),
+            prefix: self.prefix.clone(),
+            scratch: None,
+        }
+    }
+
     /// The options as they were given, to be repeated in a command that is shown.
     pub(super) fn as_typed(&self) -> String {
         let mut text = String::new();
-        for (option, value) in [("--genome", &self.genome), ("--layer", &self.layer)] {
+        let options = [("--genome", &self.genome), ("--layer", &self.layer), ("--prefix", &self.prefix)];
+        for (option, value) in options {
             if let Some(value) = value {
                 text += &format!(" {option} {}", quoted(value));
             }
         }
         if self.use_raw {
             text += " --use-raw";
+        }
+        if let Some(orientation) = self.orientation.and_then(|orientation| orientation.to_possible_value()) {
+            text += &format!(" --orientation {}", orientation.get_name());
         }
         text
     }

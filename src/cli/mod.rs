@@ -2,6 +2,7 @@
 
 mod args;
 mod combine;
+mod convert;
 mod impute;
 mod input;
 mod inspect;
@@ -46,6 +47,7 @@ pub fn main() -> ExitCode {
         Command::Merge(args) => merge::run(args, &cli.common).map(|()| Ending::Done),
         Command::Combine(args) => combine::run(args, &cli.common).map(|()| Ending::Done),
         Command::Inspect(args) => inspect::run(args, &cli.common).map(|()| Ending::Done),
+        Command::Convert(args) => convert::run_convert(args, &cli.common).map(|()| Ending::Done),
         Command::Simulate(args) => simulate::run(args, &cli.common).map(|()| Ending::Done),
         Command::Mask(args) => perturb::mask(args, &cli.common).map(|()| Ending::Done),
         Command::Downsample(args) => perturb::downsample(args, &cli.common).map(|()| Ending::Done),
