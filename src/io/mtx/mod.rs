@@ -62,7 +62,7 @@ impl Mtx {
         let mut keep: Vec<usize> = (0..genes.len()).collect();
         let mut details: Vec<_> =
             keep_gene_expression(&files.genes, "column 3", &genes, &mut keep, &mut notes)?.into_iter().collect();
-        details.push(("values".into(), format!("{:?}", header.field).to_lowercase()));
+        details.push(("declared values".into(), format!("{:?}", header.field).to_lowercase()));
         let (genes, all) = if keep.len() < genes.len() {
             let map = position_map(&keep, genes.len());
             (genes.select(&keep), Some((genes, map)))
