@@ -93,7 +93,9 @@ impl Dialect {
             let (word_end, value) = self.next_value(rest, column)?;
             if value != 0.0 {
                 if !is_storable(value, true) || value.is_nan() {
-                    return Err(Fault::Word(column, rest[..word_end].to_vec()));
+                    let word = &rest[..word_end];
+                    let inner = word.strip_prefix(b"\"").and_then(|word| word.strip_suffix(b"\""));
+                    return Err(Fault::Word(column, inner.unwrap_or(word).to_vec()));
                 }
                 if column < n_columns {
                     #[expect(clippy::cast_possible_truncation, reason = "there are fewer than 2^32 columns")]

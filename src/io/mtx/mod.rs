@@ -88,12 +88,17 @@ impl Mtx {
 
     /// The entries, parsed if they are not yet.
     fn loaded(&self, progress: &dyn Fn(u64)) -> Result<&(Spill, Tally)> {
-        let _one_at_a_time = self.loading.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.loaded.get().is_none() {
-            let parsed = self.parse(progress)?;
-            return Ok(self.loaded.get_or_init(|| parsed));
+        if let Some(loaded) = self.loaded.get() {
+            return Ok(loaded);
         }
-        self.loaded.get().ok_or_else(|| Error::changed(&self.path, "entries"))
+        let _one_at_a_time = self.loading.lock().unwrap_or_else(PoisonError::into_inner);
+        match self.loaded.get() {
+            Some(loaded) => Ok(loaded),
+            None => {
+                let parsed = self.parse(progress)?;
+                Ok(self.loaded.get_or_init(|| parsed))
+            }
+        }
     }
 
     fn parse(&self, progress: &dyn Fn(u64)) -> Result<(Spill, Tally)> {
