@@ -24,11 +24,12 @@ fn main() {
             let read = || {
                 let source = open(&file, &ReadOptions::default())?;
                 let mut sum = 0.0;
-                nnz = source.for_each_block(&mut |block, _| {
-                    sum += block.into_reals().values.iter().sum::<f64>();
-                    Ok(())
-                })?
-                .nnz;
+                nnz = source
+                    .for_each_block(&mut |block, _| {
+                        sum += block.into_reals().values.iter().sum::<f64>();
+                        Ok(())
+                    })?
+                    .nnz;
                 Ok::<f64, late_fast::Error>(sum)
             };
             let read: Result<f64, _> = { read }();

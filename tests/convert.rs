@@ -91,15 +91,25 @@ fn a_directory_is_written_as_cell_ranger_does() {
     let matrix = inflate(&place.path("out/matrix.mtx.gz"));
     let lines: Vec<&str> = matrix.lines().collect();
     assert_eq!(lines[0], "%%MatrixMarket matrix coordinate integer general");
-    assert!(lines[1].starts_with("%metadata_json: {") && lines[1].contains("late-fast") && lines[1].contains("convert"));
+    assert!(
+        lines[1].starts_with("%metadata_json: {")
+            && lines[1].contains("late-fast")
+            && lines[1].contains("convert")
+    );
     let record = lines[1].strip_prefix("%metadata_json: ").unwrap();
     assert!(serde_json::from_str::<serde_json::Value>(record).is_ok(), "{record}");
     assert_eq!(lines[2], format!("{GENES} {CELLS} {}", lines.len() - 3));
     assert!(inflate(&place.path("out/features.tsv.gz")).starts_with("id0\tgene0\tGene Expression\nid1\t"));
     assert!(inflate(&place.path("out/barcodes.tsv.gz")).starts_with("cell0\ncell1\n"));
     for name in MTX {
-        let mode = std::os::unix::fs::PermissionsExt::mode(&place.path("out").join(name).metadata().unwrap().permissions());
-        assert_eq!(mode & 0o777, std::os::unix::fs::PermissionsExt::mode(&place.path("in.h5").metadata().unwrap().permissions()) & 0o777);
+        let mode = std::os::unix::fs::PermissionsExt::mode(
+            &place.path("out").join(name).metadata().unwrap().permissions(),
+        );
+        assert_eq!(
+            mode & 0o777,
+            std::os::unix::fs::PermissionsExt::mode(&place.path("in.h5").metadata().unwrap().permissions())
+                & 0o777
+        );
     }
 }
 
@@ -185,19 +195,28 @@ fn names_that_need_quotes_survive() {
 #[test]
 fn orientation_and_prefix_reach_the_reader() {
     let place = Workplace::new();
-    std::fs::write(place.path("in.csv"), ",AAACATACATTTCC-1,AAACATACCATGCA-1\nACTB,1,0\nMALAT1,2,3\nCD3E,0,4\n").unwrap();
+    std::fs::write(
+        place.path("in.csv"),
+        ",AAACATACATTTCC-1,AAACATACCATGCA-1\nACTB,1,0\nMALAT1,2,3\nCD3E,0,4\n",
+    )
+    .unwrap();
     let run = place.succeed(&["convert", "in.csv", "wrong.h5"]);
     assert!(run.stderr.contains("warning: cells and genes seem to be mixed up"), "{}", run.stderr);
     let run = place.succeed(&["convert", "in.csv", "--orientation", "genes", "right.h5ad"]);
     assert!(!run.stderr.contains("warning"), "{}", run.stderr);
-    assert!(run.stderr.contains("2 cells x 3 genes; first cell AAACATACATTTCC-1, first gene ACTB"), "{}", run.stderr);
+    assert!(
+        run.stderr.contains("2 cells x 3 genes; first cell AAACATACATTTCC-1, first gene ACTB"),
+        "{}",
+        run.stderr
+    );
     let matrix = read_plain(&place.path("right.h5ad"));
     assert_eq!(matrix.rows, [[1.0, 2.0, 0.0], [0.0, 3.0, 4.0]]);
     assert_eq!(matrix.genes().names, ["ACTB", "MALAT1", "CD3E"]);
     place.succeed(&["convert", "right.h5ad", "many/"]);
     for prefix in ["a_", "b_"] {
         for name in MTX {
-            std::fs::copy(place.path("many").join(name), place.path("many").join(format!("{prefix}{name}"))).unwrap();
+            std::fs::copy(place.path("many").join(name), place.path("many").join(format!("{prefix}{name}")))
+                .unwrap();
         }
     }
     MTX.iter().for_each(|name| std::fs::remove_file(place.path("many").join(name)).unwrap());

@@ -42,7 +42,11 @@ fn parse(content: impl AsRef<[u8]>) -> Matrix {
 
 #[track_caller]
 fn refused(content: impl AsRef<[u8]>, parts: &[&str]) {
-    assert_refused(&Place::new().put("table.csv", content), &ReadOptions::default(), &[&["table.csv"], parts].concat());
+    assert_refused(
+        &Place::new().put("table.csv", content),
+        &ReadOptions::default(),
+        &[&["table.csv"], parts].concat(),
+    );
 }
 
 #[track_caller]
@@ -189,7 +193,9 @@ fn what_is_no_number_is_named_by_line_and_column() {
 
 #[test]
 fn lines_of_other_lengths_are_named() {
-    for (line, found) in [("cell1,0,0,0", "3"), ("cell1,0,0,0,0,0", "5"), ("cell1", "0"), ("cell1,0,0,0,0,0,7", "6")] {
+    for (line, found) in
+        [("cell1,0,0,0", "3"), ("cell1,0,0,0,0,0", "5"), ("cell1", "0"), ("cell1,0,0,0,0,0,7", "6")]
+    {
         let parts = ["line 3, cell \"cell1\"", "4 values, one for each gene", &format!("found {found}")];
         refused(SMALL.replace("cell1,0,0,0,0", line), &parts);
     }
@@ -258,16 +264,20 @@ fn long_lines_and_many_blocks_are_read() {
     let matrix = read(&path, &lines_are_genes()).unwrap();
     assert_eq!((matrix.rows.len(), matrix.cells().len()), (9, n_columns));
     assert_eq!(matrix.tally.nnz, 9 * n_columns as u64 / 10);
-    assert!((0..9).all(|row| (0..n_columns).all(|column| {
-        matrix.rows[row][column] == if (row + column) % 10 == 0 { 12.0 } else { 0.0 }
-    })));
+    assert!(
+        (0..9).all(|row| (0..n_columns)
+            .all(|column| { matrix.rows[row][column] == if (row + column) % 10 == 0 { 12.0 } else { 0.0 } }))
+    );
     let mut text = String::from(",a,b\n");
     (0..400_000).for_each(|row| text += &format!("c{row},{},{}\n", row % 3, row));
     let matrix = parse(&text);
     assert_eq!(matrix.rows.len(), 400_000);
     assert!(matrix.rows.iter().enumerate().all(|(row, values)| *values == [(row % 3) as f64, row as f64]));
     assert_eq!(matrix.cells().names[399_999], "c399999");
-    refused(text.replace("c399000,0", "c399000,x"), &["line 399002, cell \"c399000\", gene \"a\" (column 2)"]);
+    refused(
+        text.replace("c399000,0", "c399000,x"),
+        &["line 399002, cell \"c399000\", gene \"a\" (column 2)"],
+    );
 }
 
 /// Every truncation and every change of a byte is an error or another table, soon and without much memory.

@@ -114,7 +114,9 @@ fn scanpy_opens_benchmark_inputs() {
 #[test]
 fn text_goes_to_scanpy_pandas_and_scipy_and_comes_from_them() {
     let Some(version) = python::version() else {
-        println!("SKIPPED text_goes_to_scanpy_pandas_and_scipy_and_comes_from_them: no python3 on this machine");
+        println!(
+            "SKIPPED text_goes_to_scanpy_pandas_and_scipy_and_comes_from_them: no python3 on this machine"
+        );
         return;
     };
     for requirements in versions(version) {

@@ -141,7 +141,10 @@ fn directories_of_genomes_are_chosen_by_name() {
     genome("hg19");
     let matrix = read_plain(outer.path());
     assert_small(&matrix);
-    assert_eq!((matrix.source.layout().as_str(), matrix.source.genome()), ("10x Matrix Market v2 (hg19)", Some("hg19")));
+    assert_eq!(
+        (matrix.source.layout().as_str(), matrix.source.genome()),
+        ("10x Matrix Market v2 (hg19)", Some("hg19"))
+    );
     genome("mm10");
     assert_refused(outer.path(), &plain, &["hg19, mm10", "--genome"]);
     assert_small(&read(outer.path(), &named("mm10")).unwrap());
@@ -152,7 +155,9 @@ fn directories_of_genomes_are_chosen_by_name() {
 
 #[test]
 fn missing_files_are_named() {
-    for (name, expected) in [("features.tsv", "genes.tsv"), ("barcodes.tsv", "barcodes.tsv.gz or barcodes.tsv")] {
+    for (name, expected) in
+        [("features.tsv", "genes.tsv"), ("barcodes.tsv", "barcodes.tsv.gz or barcodes.tsv")]
+    {
         let directory = Directory::plain(small(ENTRIES));
         std::fs::remove_file(directory.file(name)).unwrap();
         assert_refused(directory.path(), &ReadOptions::default(), &[expected, "none of these"]);
@@ -189,7 +194,10 @@ fn other_kinds_of_matrices_are_refused() {
         ("tensor coordinate real general", "download it again"),
         ("matrix coordinate", "download it again"),
     ] {
-        refused(format!("%%MatrixMarket {kind}\n4 3 0\n"), &["line 1", "coordinate integer|real|pattern", remedy]);
+        refused(
+            format!("%%MatrixMarket {kind}\n4 3 0\n"),
+            &["line 1", "coordinate integer|real|pattern", remedy],
+        );
     }
     let directory = Directory::plain("1 1 1\n");
     assert_refused(directory.path(), &ReadOptions::default(), &["line 1", "%%MatrixMarket"]);
@@ -292,7 +300,8 @@ fn names_keep_their_letters() {
 fn only_gene_expression_is_kept() {
     let directory = Directory::plain(small(ENTRIES));
     let kinds = ["Gene Expression", "Antibody Capture", "Gene Expression", "Peaks"];
-    let genes: String = (0..4).map(|gene| format!("id{gene}\tgene{gene}\t{}\tchr1\t5\t9\n", kinds[gene])).collect();
+    let genes: String =
+        (0..4).map(|gene| format!("id{gene}\tgene{gene}\t{}\tchr1\t5\t9\n", kinds[gene])).collect();
     std::fs::write(directory.file("features.tsv"), genes).unwrap();
     let matrix = read_plain(directory.path());
     assert_eq!(matrix.rows, [[1.0, 5.0], [0.0, 0.0], [0.0, 3.0]]);
@@ -327,8 +336,10 @@ fn a_matrix_of_many_blocks_is_the_same_in_any_order() {
         .map(|place| (place / n_genes, place % n_genes, place % 400 + 1))
         .collect();
     let read_all = |entries: &[(usize, usize, usize)]| {
-        let text: String =
-            entries.iter().map(|(cell, gene, value)| format!("{} {} {value}\n", gene + 1, cell + 1)).collect();
+        let text: String = entries
+            .iter()
+            .map(|(cell, gene, value)| format!("{} {} {value}\n", gene + 1, cell + 1))
+            .collect();
         let text = format!("{HEADER}{n_genes} {n_cells} {}\n{text}", entries.len());
         put(&dir.path().join("matrix.mtx.gz"), text);
         read_plain(dir.path()).rows

@@ -47,7 +47,9 @@ pub fn prepare_directory<T>(
     let lock = File::open(temporary.path()).ok().filter(|dir| dir.try_lock().is_ok());
     let result = write(temporary.path()).map_err(|e| moved(e, temporary.path(), path))?;
     for entry in temporary.path().read_dir().map_err(failed)? {
-        entry.and_then(|entry| File::open(entry.path())?.sync_all()).map_err(|e| Error::io(path, "write", e))?;
+        entry
+            .and_then(|entry| File::open(entry.path())?.sync_all())
+            .map_err(|e| Error::io(path, "write", e))?;
     }
     sync(temporary.path())?;
     Ok((PendingDirectory { temporary, _lock: lock, path: path.to_owned(), known, force }, result))

@@ -12,12 +12,8 @@ pub(super) fn run_convert(args: &ConvertArgs, common: &Common) -> anyhow::Result
         let problem = format!("--dense is for h5ad files, which {} is not to be", args.output.display());
         return Err(Error::Usage { problem, remedy: "leave out --dense".into() }.into());
     }
-    let options = ConvertOptions {
-        format,
-        dense: args.dense,
-        selection: args.matrix.as_typed(),
-        force: common.force,
-    };
+    let options =
+        ConvertOptions { format, dense: args.dense, selection: args.matrix.as_typed(), force: common.force };
     let task = Task { path: &args.input, matrix: &args.matrix, cache: args.cache.as_deref() };
     run(&task, &[(&args.output, format)], 1, common, |source, prepared, progress, reporter, started| {
         let report = perturb::convert(source, prepared, &options, &args.output, progress)?;

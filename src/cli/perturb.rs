@@ -31,26 +31,32 @@ pub(super) fn mask(args: &MaskArgs, common: &Common) -> anyhow::Result<()> {
     let options = MaskOptions { keep, truth: !args.no_truth, setup: setup(&args.source, common) };
     let has_layers = Format::of(&args.out)? == Format::H5ad && !args.no_truth;
     let n_matrices = if has_layers { MASK_MATRICES } else { 1 };
-    run(&args.source.task(), &[with_format(&args.out)?], n_matrices, common, |source, prepared, progress, reporter, started| {
-        let report = perturb::mask(source, prepared, &options, &args.out, progress)?;
-        let mut text = format!(
-            "masked {} of {} entries ({}): {} stay, {:.6} of cells x genes; the input had {:.6}\n{}",
-            report.hidden,
-            report.input_nnz,
-            rate(report.input_nnz, started),
-            report.output.nnz,
-            report.output.density,
-            report.input_density,
-            describe(&report.output),
-        );
-        let truth = args.source.path.display();
-        text += &if report.truth {
-            "\nlayers/truth has all entries, layers/masked is 1 where one is hidden".to_owned()
-        } else {
-            format!("\nthe truth is the input itself: {truth}{}", args.source.matrix.as_typed())
-        };
-        Ok(reporter.result("masked", &report, &text))
-    })
+    run(
+        &args.source.task(),
+        &[with_format(&args.out)?],
+        n_matrices,
+        common,
+        |source, prepared, progress, reporter, started| {
+            let report = perturb::mask(source, prepared, &options, &args.out, progress)?;
+            let mut text = format!(
+                "masked {} of {} entries ({}): {} stay, {:.6} of cells x genes; the input had {:.6}\n{}",
+                report.hidden,
+                report.input_nnz,
+                rate(report.input_nnz, started),
+                report.output.nnz,
+                report.output.density,
+                report.input_density,
+                describe(&report.output),
+            );
+            let truth = args.source.path.display();
+            text += &if report.truth {
+                "\nlayers/truth has all entries, layers/masked is 1 where one is hidden".to_owned()
+            } else {
+                format!("\nthe truth is the input itself: {truth}{}", args.source.matrix.as_typed())
+            };
+            Ok(reporter.result("masked", &report, &text))
+        },
+    )
 }
 
 pub(super) fn downsample(args: &DownsampleArgs, common: &Common) -> anyhow::Result<()> {
@@ -61,25 +67,31 @@ pub(super) fn downsample(args: &DownsampleArgs, common: &Common) -> anyhow::Resu
     };
     amount.check()?;
     let options = DownsampleOptions { amount, setup: setup(&args.source, common) };
-    run(&args.source.task(), &[with_format(&args.out)?], 1, common, |source, prepared, progress, reporter, started| {
-        let report = perturb::downsample(source, prepared, &options, &args.out, progress)?;
-        let mut text = format!(
-            "kept {} of {} molecules and {} of {} entries ({})",
-            report.output.molecules.unwrap_or(0),
-            report.input_molecules,
-            report.output.nnz,
-            report.input_nnz,
-            rate(report.input_nnz, started),
-        );
-        if let Amount::PerCell(n) = amount {
-            text += &format!(
-                "; {} of {} cells have fewer than {n} molecules and stay as they are",
-                report.smaller_cells, report.n_cells
+    run(
+        &args.source.task(),
+        &[with_format(&args.out)?],
+        1,
+        common,
+        |source, prepared, progress, reporter, started| {
+            let report = perturb::downsample(source, prepared, &options, &args.out, progress)?;
+            let mut text = format!(
+                "kept {} of {} molecules and {} of {} entries ({})",
+                report.output.molecules.unwrap_or(0),
+                report.input_molecules,
+                report.output.nnz,
+                report.input_nnz,
+                rate(report.input_nnz, started),
             );
-        }
-        text += &format!("\n{}", describe(&report.output));
-        Ok(reporter.result("downsampled", &report, &text))
-    })
+            if let Amount::PerCell(n) = amount {
+                text += &format!(
+                    "; {} of {} cells have fewer than {n} molecules and stay as they are",
+                    report.smaller_cells, report.n_cells
+                );
+            }
+            text += &format!("\n{}", describe(&report.output));
+            Ok(reporter.result("downsampled", &report, &text))
+        },
+    )
 }
 
 pub(super) fn split(args: &SplitArgs, common: &Common) -> anyhow::Result<()> {
@@ -210,7 +222,9 @@ fn note_losses(source: &dyn Source, outputs: &[(&Path, Format)], reporter: &Repo
         for (columns, noun) in [(cells, "cells"), (genes, "genes")] {
             if !columns.is_empty() {
                 let (name, columns) = (kept.name, columns.join(", "));
-                let line = format!("note: {name} files have no place for columns of {noun} ({columns}): .h5ad keeps them");
+                let line = format!(
+                    "note: {name} files have no place for columns of {noun} ({columns}): .h5ad keeps them"
+                );
                 reporter.say(&line);
             }
         }

@@ -165,9 +165,14 @@ fn missing_dataset(file: &HdfFile, group: &str, name: &str) -> Error {
 fn container(path: &Path) -> Result<Container> {
     let metadata = std::fs::metadata(path).map_err(|source| Error::io(path, "open", source))?;
     if metadata.is_dir() {
-        let is_zarr = [".zgroup", ".zarray", ".zattrs", "zarr.json"].iter().any(|name| path.join(name).exists());
+        let is_zarr =
+            [".zgroup", ".zarray", ".zattrs", "zarr.json"].iter().any(|name| path.join(name).exists());
         let remedy = "read it with anndata.read_zarr and write it with write_h5ad";
-        return if is_zarr { Err(unsupported(path, "a Zarr directory", remedy)) } else { Ok(Container::MatrixMarket) };
+        return if is_zarr {
+            Err(unsupported(path, "a Zarr directory", remedy))
+        } else {
+            Ok(Container::MatrixMarket)
+        };
     }
     if !metadata.is_file() {
         return Err(unsupported(path, "a pipe or device", "write it to a file first"));
@@ -199,6 +204,10 @@ fn container_of(path: &Path, head: &[u8], is_compressed: bool) -> Result<Contain
         [b'P', b'K', 3 | 5, ..] => "a zip archive, as npz files are",
         [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => {
             return Err(unsupported(path, "a text file in UTF-16", "save it as UTF-8"));
+        }
+        _ if head.trim_ascii_start().starts_with(b"<") => {
+            let remedy = "the download gave a page instead of the file; download it again";
+            return Err(unsupported(path, "a web page (HTML or XML)", remedy));
         }
         _ if head.get(TAR.0).is_some_and(|_| head[TAR.0..].starts_with(TAR.1)) => "a tar archive",
         _ if is_compressed && head.starts_with(HDF5) => "a compressed HDF5 file",

@@ -162,8 +162,7 @@ impl SpillWriter {
     }
 
     fn write(&mut self, mut file: &File) -> Result<()> {
-        file.write_all(&self.buffer)
-            .map_err(|e| Error::io(&self.scratch, "write a temporary file in", e))?;
+        file.write_all(&self.buffer).map_err(|e| Error::io(&self.scratch, "write a temporary file in", e))?;
         self.flushed += self.buffer.len() as u64;
         self.buffer.clear();
         Ok(())
@@ -216,15 +215,16 @@ impl Spill {
     fn read(&self, chunks: &[Chunk]) -> Result<(Block, Tally)> {
         let bytes = self.bytes(chunks)?;
         let begin = chunks.first().map_or(0, |chunk| chunk.bytes.start);
-        let bytes_of = |chunk: &Chunk| {
-            &bytes[to_usize(chunk.bytes.start - begin)..to_usize(chunk.bytes.end - begin)]
-        };
+        let bytes_of =
+            |chunk: &Chunk| &bytes[to_usize(chunk.bytes.start - begin)..to_usize(chunk.bytes.end - begin)];
         let nnz = chunks.iter().map(|chunk| chunk.nnz).sum();
         let block = if chunks.iter().all(|chunk| chunk.whole) {
             let parts = chunks.par_iter().map(|chunk| decode(bytes_of(chunk), chunk, |count, _| count));
             Block::Counts(concat(parts.collect()))
         } else {
-            Block::Reals(concat(chunks.par_iter().map(|chunk| decode_reals(bytes_of(chunk), chunk)).collect()))
+            Block::Reals(concat(
+                chunks.par_iter().map(|chunk| decode_reals(bytes_of(chunk), chunk)).collect(),
+            ))
         };
         Ok((block, Tally { nnz, ..Tally::default() }))
     }
@@ -245,7 +245,13 @@ impl Spill {
 
     /// Goes through the rows of some chunks one by one.
     pub(super) fn rows(&self, chunks: Range<usize>) -> RowCursor<'_> {
-        RowCursor { spill: self, chunks, block: RowBlock { indptr: vec![0], ..RowBlock::default() }, first: 0, row: 0 }
+        RowCursor {
+            spill: self,
+            chunks,
+            block: RowBlock { indptr: vec![0], ..RowBlock::default() },
+            first: 0,
+            row: 0,
+        }
     }
 }
 
@@ -338,7 +344,8 @@ fn decode<V>(bytes: &[u8], chunk: &Chunk, make: impl Fn(u32, f64) -> V) -> RowBl
             let value = if chunk.whole {
                 make(take_varint(&mut rest) as u32, 0.0)
             } else {
-                let (value, after) = rest.split_first_chunk().map_or(([0; 8], &[][..]), |(v, after)| (*v, after));
+                let (value, after) =
+                    rest.split_first_chunk().map_or(([0; 8], &[][..]), |(v, after)| (*v, after));
                 rest = after;
                 make(0, f64::from_le_bytes(value))
             };

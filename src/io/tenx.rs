@@ -366,7 +366,13 @@ fn choose_features(
             return Err(no_such_genome(file, wanted, &list_counts(&all)));
         }
     }
-    details.extend(keep_gene_expression(file.path(), "matrix/features/feature_type", genes, &mut keep, notes)?);
+    details.extend(keep_gene_expression(
+        file.path(),
+        "matrix/features/feature_type",
+        genes,
+        &mut keep,
+        notes,
+    )?);
     Ok((keep, details))
 }
 

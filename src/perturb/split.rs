@@ -117,9 +117,10 @@ pub fn split(
         files.into_iter().try_for_each(MatrixFile::finish)?;
         Ok(counters)
     };
-    let (train_file, (test_file, counters)) = prepare(train, formats[0], options.setup.force, |train_path| {
-        prepare(test, formats[1], options.setup.force, |test_path| write(train_path, test_path))
-    })?;
+    let (train_file, (test_file, counters)) =
+        prepare(train, formats[0], options.setup.force, |train_path| {
+            prepare(test, formats[1], options.setup.force, |test_path| write(train_path, test_path))
+        })?;
     test_file.publish()?;
     train_file.publish()?;
     let [train_counter, test_counter] = counters;

@@ -186,7 +186,13 @@ fn send_blocks(path: &Path, input: &mut dyn BufRead, sender: &SyncSender<Result<
                 None if bytes.len() > MOST_LINE_BYTES => {
                     let expected = format!("lines of at most {MOST_LINE_BYTES} bytes");
                     let remedy = "this is not a table of numbers; take another file";
-                    return Err(Error::input(path, format!("line {first}"), expected, "a longer one", remedy));
+                    return Err(Error::input(
+                        path,
+                        format!("line {first}"),
+                        expected,
+                        "a longer one",
+                        remedy,
+                    ));
                 }
                 None => {
                     carry = bytes;
@@ -229,11 +235,9 @@ mod tests {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(content).unwrap();
         let told = std::cell::Cell::new(0);
-        let blocks = read_lines(
-            file.path(),
-            &|n| told.set(told.get() + n),
-            |blocks| blocks.collect::<Result<Vec<_>>>(),
-        );
+        let blocks = read_lines(file.path(), &|n| told.set(told.get() + n), |blocks| {
+            blocks.collect::<Result<Vec<_>>>()
+        });
         assert_eq!(told.get(), content.len() as u64);
         blocks.unwrap()
     }

@@ -39,7 +39,8 @@ impl MtxWriter {
         description.retain(|c| !c.is_control());
         // The number of entries is not known yet: the comment leaves room for its digits.
         let head = head(shape, whole, &description, u64::MAX, 0);
-        let sink = TextSink::create(&dir.join(MTX_FILES[0]), true, u16::try_from(head.len()).unwrap_or(u16::MAX))?;
+        let sink =
+            TextSink::create(&dir.join(MTX_FILES[0]), true, u16::try_from(head.len()).unwrap_or(u16::MAX))?;
         let dir = dir.to_owned();
         Ok(Self { dir, sink, shape, whole, description, head_bytes: head.len(), n_cells: 0, nnz: 0 })
     }

@@ -146,7 +146,11 @@ fn compress(text: &[u8]) -> (Vec<u8>, Hasher) {
 pub(super) fn push_number(out: &mut Vec<u8>, value: f64) {
     const MOST_WHOLE: f64 = 9_007_199_254_740_992.0;
     if value.fract() == 0.0 && (0.0..=MOST_WHOLE).contains(&value) {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the range was checked")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "the range was checked"
+        )]
         return push_whole(out, value as u64);
     }
     #[expect(clippy::cast_possible_truncation, reason = "whether it fits is the question")]
@@ -169,7 +173,8 @@ mod tests {
     fn a_compressed_file_is_one_member_with_its_head_in_place() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("text.gz");
-        let body: Vec<u8> = (0..900_000_u32).flat_map(|n| format!("{}\n", n.wrapping_mul(n)).into_bytes()).collect();
+        let body: Vec<u8> =
+            (0..900_000_u32).flat_map(|n| format!("{}\n", n.wrapping_mul(n)).into_bytes()).collect();
         for (head, body) in [(&b"the head\n"[..], &body[..]), (b"", &body[..1000]), (b"h", b""), (b"", b"")] {
             let mut sink = TextSink::create(&path, true, u16::try_from(head.len()).unwrap()).unwrap();
             for part in body.chunks(7001) {
@@ -188,9 +193,14 @@ mod tests {
 
     #[test]
     fn numbers_are_short_and_read_back_the_same() {
-        for (value, text) in
-            [(0.0, "0"), (17.0, "17"), (0.1, "0.1"), (f64::from(0.1_f32), "0.1"), (1e-7, "1e-7"), (2.5e20, "2.5e20")]
-        {
+        for (value, text) in [
+            (0.0, "0"),
+            (17.0, "17"),
+            (0.1, "0.1"),
+            (f64::from(0.1_f32), "0.1"),
+            (1e-7, "1e-7"),
+            (2.5e20, "2.5e20"),
+        ] {
             let mut out = Vec::new();
             push_number(&mut out, value);
             assert_eq!(String::from_utf8(out).unwrap(), text);

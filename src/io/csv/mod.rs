@@ -55,7 +55,8 @@ impl Table {
         let [cells, genes] = axes;
         note_repeats(&cells, &genes, &mut notes);
         let warnings = check_orientation(major, &cells, &genes).into_iter().collect();
-        let delimiter = DELIMITERS.iter().find(|(byte, _)| *byte == dialect.delimiter).map_or("", |(_, name)| name);
+        let delimiter =
+            DELIMITERS.iter().find(|(byte, _)| *byte == dialect.delimiter).map_or("", |(_, name)| name);
         let layout = format!("text with {delimiter} (a line is a {})", major.row_noun());
         Ok(Self { path: path.to_owned(), layout, major, cells, genes, spill, notes, warnings })
     }
@@ -167,8 +168,8 @@ fn strip_byte_literals(axis: &mut Axis, noun: &str, notes: &mut Vec<String>) {
 /// A warning where cells look like genes, or genes like cells.
 fn check_orientation(major: Major, cells: &Axis, genes: &Axis) -> Option<String> {
     let (gene_like, barcode_like) = (look_like_genes(&cells.names), look_like_barcodes(&genes.names));
-    let mixed_up = (gene_like && !look_like_genes(&genes.names))
-        || (barcode_like && !look_like_barcodes(&cells.names));
+    let mixed_up =
+        (gene_like && !look_like_genes(&genes.names)) || (barcode_like && !look_like_barcodes(&cells.names));
     let first = |axis: &Axis| axis.names.first().cloned().unwrap_or_default();
     let other = major.other().row_noun();
     mixed_up.then(|| {

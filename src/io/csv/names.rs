@@ -95,9 +95,14 @@ mod tests {
             assert!(look_like_barcodes(&names(cells)), "{cells}");
             assert!(!look_like_genes(&names(cells)), "{cells}");
         }
-        for cells in
-            ["cell1 cell2 cell3 cell4", "W29956 W29970 W30001", "A01 A02 B01 B02 H12", "Cell1 Cell2 Cell3 Cell4", "1 2 3", "SRR1 SRR2 SRR3"]
-        {
+        for cells in [
+            "cell1 cell2 cell3 cell4",
+            "W29956 W29970 W30001",
+            "A01 A02 B01 B02 H12",
+            "Cell1 Cell2 Cell3 Cell4",
+            "1 2 3",
+            "SRR1 SRR2 SRR3",
+        ] {
             assert!(!look_like_genes(&names(cells)) && !look_like_barcodes(&names(cells)), "{cells}");
         }
         assert!(!look_like_genes(&[]) && !look_like_barcodes(&[]));

@@ -65,9 +65,16 @@ impl Dialect {
     }
 
     /// The name that a line begins with, and what follows the delimiter behind it, if there is one.
-    fn split_name<'a>(&self, line: &'a [u8]) -> Result<(std::borrow::Cow<'a, [u8]>, Option<&'a [u8]>), Fault> {
+    fn split_name<'a>(
+        &self,
+        line: &'a [u8],
+    ) -> Result<(std::borrow::Cow<'a, [u8]>, Option<&'a [u8]>), Fault> {
         let is_quoted = line.first() == Some(&b'"');
-        let end = if is_quoted { closing_quote(line)? + 1 } else { memchr(self.delimiter, line).unwrap_or(line.len()) };
+        let end = if is_quoted {
+            closing_quote(line)? + 1
+        } else {
+            memchr(self.delimiter, line).unwrap_or(line.len())
+        };
         let name = if is_quoted { unquote(&line[1..end - 1]) } else { line[..end].into() };
         match line.get(end) {
             None => Ok((name, None)),
@@ -144,7 +151,8 @@ impl Dialect {
     #[cold]
     fn problem(&self, path: &Path, number: u64, name: &str, fault: Fault) -> Error {
         let [row, column_noun] = self.nouns;
-        let line = if name.is_empty() { format!("line {number}") } else { format!("line {number}, {row} {name:?}") };
+        let line =
+            if name.is_empty() { format!("line {number}") } else { format!("line {number}, {row} {name:?}") };
         let n = self.columns.len();
         match fault {
             Fault::Length(found) => {
@@ -166,10 +174,14 @@ impl Dialect {
                     word => format!("{:?}", word.chars().take(LONGEST_SHOWN).collect::<String>()),
                 };
                 let remedy = match value {
-                    Some(value) if value < 0.0 => "scaled or centred values cannot be imputed; take raw counts",
+                    Some(value) if value < 0.0 => {
+                        "scaled or centred values cannot be imputed; take raw counts"
+                    }
                     Some(_) => "take raw counts",
-                    None => "beside names in the first line and the first column there have to be numbers only, 0 where nothing \
-                             was counted",
+                    None => {
+                        "beside names in the first line and the first column there have to be numbers only, 0 where nothing \
+                             was counted"
+                    }
                 };
                 Error::input(path, object, expected, found, remedy)
             }

@@ -308,7 +308,8 @@ mod tests {
 
     #[test]
     fn repeated_entries_are_summed_wherever_they_are() {
-        let mut entries: Vec<(u32, u32, f64)> = (0..100_u32).map(|place| (place / 20, place % 20, 1.0)).collect();
+        let mut entries: Vec<(u32, u32, f64)> =
+            (0..100_u32).map(|place| (place / 20, place % 20, 1.0)).collect();
         entries.extend([(0, 3, 2.0), (0, 3, 4.0), (4, 19, 1.5), (0, 3, 8.0)]);
         for run_entries in [1, 3, 1000] {
             let (found, tally) = assemble(&entries, run_entries);

@@ -141,10 +141,18 @@ fn choose_prefix<'a>(dir: &Path, prefixes: &'a [String], wanted: Option<&str>) -
             problem: format!("{} holds several matrices, with the prefixes {}", dir.display(), list()),
             remedy: "choose one with --prefix".into(),
         }),
-        (Some(wanted), _) => prefixes.iter().find(|prefix| *prefix == wanted).map(String::as_str).ok_or_else(|| {
-            let remedy = "give one of these to --prefix";
-            Error::input(dir, "directory", format!("{wanted}matrix.mtx or .gz"), format!("prefixes {}", list()), remedy)
-        }),
+        (Some(wanted), _) => {
+            prefixes.iter().find(|prefix| *prefix == wanted).map(String::as_str).ok_or_else(|| {
+                let remedy = "give one of these to --prefix";
+                Error::input(
+                    dir,
+                    "directory",
+                    format!("{wanted}matrix.mtx or .gz"),
+                    format!("prefixes {}", list()),
+                    remedy,
+                )
+            })
+        }
     }
 }
 

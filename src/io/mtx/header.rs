@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::matrix::{Axis, Column};
-use crate::text::{open_text, read_lines, read_problem, Lines};
+use crate::text::{Lines, open_text, read_lines, read_problem};
 
 /// The first line and all comments together may be this long.
 const MOST_HEAD_BYTES: u64 = 16 << 20;
@@ -98,7 +98,9 @@ fn parse_banner(path: &Path, line: &str) -> Result<Field> {
         ("coordinate", "integer" | "unsigned-integer") => Ok(Field::Integer),
         ("coordinate", "real" | "double") => Ok(Field::Real),
         ("coordinate", "pattern") => Ok(Field::Pattern),
-        ("coordinate", "complex") => Err(refused("expression is not complex: this is another kind of matrix")),
+        ("coordinate", "complex") => {
+            Err(refused("expression is not complex: this is another kind of matrix"))
+        }
         _ => Err(refused(REMEDY)),
     }
 }

@@ -61,7 +61,9 @@ impl Mtx {
         }
         let mut keep: Vec<usize> = (0..genes.len()).collect();
         let mut details: Vec<_> =
-            keep_gene_expression(&files.genes, "column 3", &genes, &mut keep, &mut notes)?.into_iter().collect();
+            keep_gene_expression(&files.genes, "column 3", &genes, &mut keep, &mut notes)?
+                .into_iter()
+                .collect();
         details.push(("declared values".into(), format!("{:?}", header.field).to_lowercase()));
         let (genes, all) = if keep.len() < genes.len() {
             let map = position_map(&keep, genes.len());
@@ -160,7 +162,13 @@ fn is_transposed(files: &Files, header: &Header, cells: &Axis, genes: &Axis) -> 
     let named = (genes.len() as u64, cells.len() as u64);
     if cells.len() >= u32::MAX as usize || genes.len() >= u32::MAX as usize {
         let found = format!("{} genes and {} cells", named.0, named.1);
-        return Err(Error::input(&files.matrix, "size", "fewer than 2^32 of each", found, "split the matrix"));
+        return Err(Error::input(
+            &files.matrix,
+            "size",
+            "fewer than 2^32 of each",
+            found,
+            "split the matrix",
+        ));
     }
     match (header.n_rows, header.n_columns) {
         declared if declared == named => Ok(false),
