@@ -1,8 +1,12 @@
 //! Outputs appear under their final name only when they are complete and on disk.
 
+mod directory;
+
 use std::fs::{File, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+
+pub use directory::{PendingDirectory, prepare_directory, refuse_directory};
 
 use crate::budget::human_bytes;
 use crate::error::{Error, Result};

@@ -29,6 +29,7 @@ pub mod simulate;
 pub mod store;
 mod tensors;
 pub mod tenx;
+pub mod text;
 pub mod train;
 
 /// What users are told with every imputed matrix.

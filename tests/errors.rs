@@ -55,8 +55,10 @@ fn missing_file() {
 #[test]
 fn not_hdf5() {
     let place = Workplace::new();
-    std::fs::write(place.path("in.h5"), "gene,cell1\nA,1\n").unwrap();
-    refused_by_all(&place, &["in.h5"]);
+    std::fs::write(place.path("in.h5"), "<html>Not found</html>").unwrap();
+    refused_by_all(&place, &["in.h5", "a web page", "download it again"]);
+    std::fs::write(place.path("in.h5"), b"\0\0\0\0").unwrap();
+    refused_by_all(&place, &["in.h5", "not an HDF5 file"]);
 }
 
 #[test]

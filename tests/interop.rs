@@ -111,19 +111,73 @@ fn scanpy_opens_benchmark_inputs() {
     check_in_every_version(version, "check_perturbed.py", &names.map(|name| place.path(name)));
 }
 
+#[test]
+fn text_goes_to_scanpy_pandas_and_scipy_and_comes_from_them() {
+    let Some(version) = python::version() else {
+        println!(
+            "SKIPPED text_goes_to_scanpy_pandas_and_scipy_and_comes_from_them: no python3 on this machine"
+        );
+        return;
+    };
+    for requirements in versions(version) {
+        let place = Workplace::new();
+        let mut rows = counts(CELLS, GENES, 9);
+        rows[17].clear();
+        write_tenx(&place.path("in.h5"), &rows, GENES);
+        let run = |action: &str| {
+            let arguments = [action.into(), place.path("in.h5"), place.path(".")];
+            run_script(requirements, "check_text.py", &arguments);
+        };
+        run("write");
+        for name in place.listing() {
+            let is_table = name.starts_with("pandas_");
+            if is_table || (name.starts_with("mmwrite_") && !name.contains('/')) {
+                let out = format!("read_{name}.h5");
+                let orientation = if name.contains("genes") { "genes" } else { "cells" };
+                let options: &[&str] = if is_table { &["--orientation", orientation] } else { &[] };
+                place.succeed(&[&["convert", &name, &out][..], options].concat());
+            }
+        }
+        for (out, options) in [
+            ("mtx/", &[][..]),
+            ("out.csv", &[]),
+            ("out.tsv", &[]),
+            ("out.csv.gz", &[]),
+            ("out.tsv.gz", &[]),
+            ("sparse.h5ad", &[]),
+            ("dense.h5ad", &["--dense"]),
+            ("out.h5", &[]),
+        ] {
+            place.succeed(&[&["convert", "in.h5", out][..], options].concat());
+        }
+        let converted = place.listing().iter().filter(|name| name.starts_with("read_")).count();
+        assert_eq!(converted, 9, "{:?}", place.listing());
+        run("read");
+    }
+}
+
 /// Runs a script of `tests/interop` on these files.
 fn check_in_every_version(version: (u32, u32), script: &str, files: &[PathBuf]) {
-    for requirements in ["new", "old"] {
-        if requirements == "old" && !OLD_PYTHON.contains(&version) {
-            println!("SKIPPED anndata 0.8 and scanpy 1.9: they have no packages for Python {version:?}");
-            continue;
-        }
-        let python = python::environment(requirements, &interop().join(format!("{requirements}.txt")));
-        let output = Command::new(python).arg(interop().join(script)).args(files).output().unwrap();
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        println!("{}", text(&output.stdout));
-        assert!(output.status.success(), "{requirements}: {}", text(&output.stderr));
+    for requirements in versions(version) {
+        run_script(requirements, script, files);
     }
+}
+
+/// The environments that can be made with this Python.
+fn versions(version: (u32, u32)) -> Vec<&'static str> {
+    if OLD_PYTHON.contains(&version) {
+        return vec!["new", "old"];
+    }
+    println!("SKIPPED anndata 0.8 and scanpy 1.9: they have no packages for Python {version:?}");
+    vec!["new"]
+}
+
+fn run_script(requirements: &str, script: &str, arguments: &[PathBuf]) {
+    let python = python::environment(requirements, &interop().join(format!("{requirements}.txt")));
+    let output = Command::new(python).arg(interop().join(script)).args(arguments).output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    println!("{}", text(&output.stdout));
+    assert!(output.status.success(), "{requirements}: {}", text(&output.stderr));
 }
 
 fn interop() -> PathBuf {

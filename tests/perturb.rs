@@ -545,7 +545,7 @@ fn what_cannot_be_made_is_refused() {
     fail(2, &["mask", "--out", "o.h5"], &["--density", "--keep"]);
     fail(2, &["mask", "--out", "o.h5", "--density", "0.1", "--keep", "0.1"], &["cannot be used with"]);
     fail(2, &["downsample", "--out", "o.h5"], &["--fraction", "--per-cell", "--total"]);
-    for name in ["o", "o.csv", "o.h5.gz"] {
+    for name in ["o", "o.txt", "o.h5.gz"] {
         fail(2, &["mask", "--out", name, "--keep", "0.5"], &[name, ".h5 (10x HDF5)", ".h5ad (AnnData)"]);
         fail(2, &["split", "--train", "o.h5", "--test", name], &[name, ".h5 (10x HDF5)", ".h5ad (AnnData)"]);
     }

@@ -497,10 +497,10 @@ fn blocks_of_large_matrices_join_without_a_seam() {
 fn files_of_other_kinds_are_named() {
     let directory = TempDir::new().unwrap();
     let contents: [(&str, &[u8], &str); 6] = [
-        ("a.csv", b"gene,c1\nA,1\n", "csv"),
+        ("a.html", b" <!DOCTYPE html>\n<title>404</title>", "a web page"),
         ("a.gz", b"\x1f\x8b\x08\0", "gzip"),
         ("a.npz", b"PK\x03\x04", "zip"),
-        ("a.mtx", b"%%MatrixMarket matrix", "Matrix Market"),
+        ("a.mtx", b"%%MatrixMarket matrix", "genes.tsv or features.tsv"),
         ("a.bin", b"\0\x01\x02\xff", "not an HDF5 file"),
         ("empty", b"", "empty"),
     ];
@@ -510,7 +510,7 @@ fn files_of_other_kinds_are_named() {
         assert_refused(&path, &plain(), &[name, kind]);
     }
     std::fs::write(directory.path().join(".zgroup"), "{}").unwrap();
-    assert_refused(directory.path(), &plain(), &["Zarr", "not supported yet"]);
+    assert_refused(directory.path(), &plain(), &["Zarr", "write_h5ad"]);
     assert_refused(Path::new("no/such/file.h5"), &plain(), &["no/such/file.h5", "check the path"]);
     let path = directory.path().join("molecules.h5");
     attribute(&File::create(&path).unwrap(), "filetype", "molecule info");

@@ -56,6 +56,10 @@ fn dependencies_point_one_way() {
             "src/tenx",
             &["store", "minibatch", "model", "train", "impute", "simulate", "cli", "output", "perturb"],
         ),
+        (
+            "src/text",
+            &["io", "store", "minibatch", "model", "train", "impute", "simulate", "cli", "output", "perturb"],
+        ),
         ("src/output", &["store", "minibatch", "model", "train", "impute", "simulate", "perturb", "cli"]),
         ("src/simulate", &["store", "minibatch", "model", "train", "impute", "perturb", "cli"]),
         ("src/io", &["store", "minibatch", "model", "train", "impute", "cli", "output", "perturb"]),

@@ -1,17 +1,21 @@
 //! The arguments as typed.
 
+mod matrices;
+mod train;
+
 use std::path::PathBuf;
-use std::time::Duration;
 
-use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(super) use self::matrices::{
+    ConvertArgs, DownsampleArgs, EvaluateArgs, KindArg, MaskArgs, SimulateArgs, SourceArgs, SplitArgs,
+};
+pub(super) use self::train::{FeaturesArg, Interval, TrainArgs, ValidationArg};
 use super::memory::parse_bytes;
-use crate::config::{KernelForm, Loss, LossNorm, ParamDtype, TrainConfig};
-use crate::evaluate::Scale;
+use crate::config::TrainConfig;
 use crate::impute::{OutputDtype, OutputProducts, OutputScale, Policy, Shard};
-use crate::minibatch::Transform;
-use crate::perturb::SplitOptions;
-use crate::simulate::SimulateLayout;
+use crate::io::ReadOptions;
+use crate::matrix::Major;
 use crate::store::StoreDtype;
 
 /// Impute single-cell RNA-seq counts with an autoencoder trained on the observed entries (LATE).
@@ -38,6 +42,8 @@ pub(super) enum Command {
     Evaluate(Box<EvaluateArgs>),
     /// Say what is in a file: layout, shape, density, names, problems
     Inspect(InspectArgs),
+    /// Write a matrix in another format
+    Convert(ConvertArgs),
     /// Make a synthetic 10x matrix of any size, with cell types
     Simulate(SimulateArgs),
     /// Hide random entries of a matrix, to impute them and compare
@@ -73,7 +79,7 @@ pub(super) struct Common {
 /// The file to read.
 #[derive(Debug, Args)]
 pub(super) struct InputArgs {
-    /// 10x HDF5 (v2, v3) or AnnData h5ad; told apart by content
+    /// 10x HDF5 or Matrix Market, AnnData h5ad, csv or tsv; told apart by content
     #[arg(long = "input", visible_alias = "h5", short = 'i', value_name = "FILE")]
     pub(super) path: PathBuf,
     #[command(flatten)]
@@ -95,132 +101,20 @@ pub(super) struct MatrixArgs {
     /// h5ad: read raw/X with raw/var
     #[arg(long)]
     pub(super) use_raw: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum FeaturesArg {
-    /// a sample is a cell
-    Genes,
-    /// a sample is a gene
-    Cells,
-    /// one network after the other; `combine` takes the better one for every gene
-    Both,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum ValidationArg {
-    /// hide a share of the observed entries (--holdout) and score them; every sample trains
-    Entries,
-    /// keep samples apart (--split), as in the paper
-    Samples,
-}
-
-/// Time between two checkpoints.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Interval {
-    Every(Duration),
-    Never,
-}
-
-/// Parses "30s", "15min", "1h 30m" or "never".
-fn parse_interval(text: &str) -> Result<Interval, String> {
-    if text == "never" {
-        return Ok(Interval::Never);
-    }
-    let time =
-        humantime::parse_duration(text).map_err(|e| format!("{e}; give a time such as 15min, or never"))?;
-    Ok(Interval::Every(time))
-}
-
-#[derive(Debug, Args)]
-pub(super) struct TrainArgs {
-    #[command(flatten)]
-    pub(super) input: InputArgs,
-    /// What the network's features are
-    #[arg(long, value_enum, default_value_t = FeaturesArg::Genes)]
-    pub(super) features: FeaturesArg,
-    /// Directory for model, history and settings [default: <input's name>.late]
-    #[arg(long, short, value_name = "DIR")]
-    pub(super) out: Option<PathBuf>,
-    /// Start from this model (a directory written by `train`, or a model file): TRANSLATE. Genes are found in it by id, then by
-    /// name; the others start at random. With --features both: a directory written so
-    #[arg(long, value_name = "DIR|FILE")]
-    pub(super) init: Option<PathBuf>,
-    /// Keep the layers up to the latent one as they are in --init; genes that the model lacks are not read then
-    #[arg(long, requires = "init")]
-    pub(super) freeze_encoder: bool,
-    /// Impute the matrix as well, into this file
-    #[arg(long, value_name = "OUT.h5ad")]
-    pub(super) impute: Option<PathBuf>,
-    /// Directory in which the unpacked matrix is kept for later runs [default: not kept; beside --out meanwhile]
-    #[arg(long, value_name = "DIR")]
-    pub(super) cache: Option<PathBuf>,
-    /// Print the plan and stop
-    #[arg(long)]
-    pub(super) dry_run: bool,
-    /// Go on from the last checkpoint in --out; from the start if there is none
-    #[arg(long, conflicts_with = "dry_run")]
-    pub(super) resume: bool,
-    /// Time between two checkpoints, such as 30min or 2h; `never` leaves only the one that a signal asks for
-    #[arg(long, value_name = "TIME", default_value = "15min", value_parser = parse_interval)]
-    pub(super) checkpoint_interval: Interval,
-    /// Widths of the hidden layers up to the latent one; 1, 2 or 3 of them give the original's 3, 5 or 7 layers [default: 800,400,
-    /// or those of --init]
-    #[arg(long, value_name = "W,..", value_delimiter = ',')]
-    pub(super) hidden: Option<Vec<usize>>,
-    /// Dropout rate of the input
-    #[arg(long, value_name = "RATE", default_value_t = TrainConfig::default().dropout_in)]
-    pub(super) dropout_in: f32,
-    /// Dropout rate of the hidden layers
-    #[arg(long, value_name = "RATE", default_value_t = TrainConfig::default().dropout_hidden)]
-    pub(super) dropout_hidden: f32,
-    /// Learning rate of Adam [default: 0.0003, or 0.00003 with --init]
-    #[arg(long, value_name = "RATE")]
-    pub(super) lr: Option<f32>,
-    /// Samples in a minibatch
-    #[arg(long, value_name = "N", default_value_t = TrainConfig::default().batch_size)]
-    pub(super) batch_size: usize,
-    /// Most epochs to train
-    #[arg(long, value_name = "N", default_value_t = TrainConfig::default().epochs)]
-    pub(super) epochs: u64,
-    /// Stop after this many epochs without a better validation error
-    #[arg(long, value_name = "N", default_value_t = TrainConfig::default().patience)]
-    pub(super) patience: u64,
-    /// Which entries the loss counts
-    #[arg(long, value_enum, default_value_t = TrainConfig::default().loss)]
-    pub(super) loss: Loss,
-    /// What the masked loss is divided by
-    #[arg(long, value_enum, default_value_t = TrainConfig::default().loss_norm)]
-    pub(super) loss_norm: LossNorm,
-    /// Scale the network learns [default: log10, or that of --init]
+    /// csv, tsv: what a line is [default: cells]
     #[arg(long, value_enum)]
-    pub(super) transform: Option<Transform>,
-    /// What training is validated on
-    #[arg(long, value_enum, default_value_t = ValidationArg::Entries)]
-    pub(super) validation: ValidationArg,
-    /// Observed entries whose samples are mixed at a time, where the matrix has more
-    #[arg(long, value_name = "N", default_value_t = TrainConfig::default().shuffle_window)]
-    pub(super) shuffle_window: u64,
-    /// Share of the observed entries to hide and score, with --validation entries [default: 0.05]
-    #[arg(long, value_name = "SHARE")]
-    pub(super) holdout: Option<f64>,
-    /// Shares of training, validation and test samples, with --validation samples [default: 0.7,0.15,0.15]
-    #[arg(long, value_name = "A,B,C", value_delimiter = ',', num_args = 1)]
-    pub(super) split: Option<Vec<f64>>,
-    /// Storage of the wide layers' weights and moments while training
-    #[arg(long, value_enum, default_value_t = TrainConfig::default().param_dtype)]
-    pub(super) param_dtype: ParamDtype,
-    /// Form of the wide layers' products
-    #[arg(long, value_enum, default_value_t = TrainConfig::default().kernel)]
-    pub(super) kernel: KernelForm,
-    /// Say where the time went
-    #[arg(long, conflicts_with = "dry_run")]
-    pub(super) profile: bool,
-    /// Seed of everything random
-    #[arg(long, value_name = "N", default_value_t = TrainConfig::default().seed)]
-    pub(super) seed: u64,
-    #[command(flatten)]
-    pub(super) output: OutputArgs,
+    pub(super) orientation: Option<OrientationArg>,
+    /// Matrix Market: what the names of the three files begin with, where a directory has several matrices
+    #[arg(long, value_name = "TEXT")]
+    pub(super) prefix: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum OrientationArg {
+    /// a line is a cell
+    Cells,
+    /// a line is a gene
+    Genes,
 }
 
 #[derive(Debug, Args)]
@@ -311,180 +205,6 @@ pub(super) struct OutputArgs {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct SimulateArgs {
-    /// The 10x HDF5 file to write
-    #[arg(value_name = "OUT.h5")]
-    pub(super) out: PathBuf,
-    /// Number of cells
-    #[arg(long, value_name = "N")]
-    pub(super) cells: usize,
-    /// Number of genes
-    #[arg(long, value_name = "N")]
-    pub(super) genes: usize,
-    /// Expected share of entries that are not 0
-    #[arg(long, value_name = "SHARE", default_value_t = 0.072)]
-    pub(super) density: f64,
-    /// Layout of the file
-    #[arg(long, value_enum, default_value_t)]
-    pub(super) layout: SimulateLayout,
-    /// Name of the genome, which in layout v2 is the group's
-    #[arg(long, value_name = "NAME", default_value = "simulated")]
-    pub(super) genome: String,
-    /// Number of cell types
-    #[arg(long, value_name = "N", default_value_t = 10)]
-    pub(super) cell_types: usize,
-    /// Seed of everything random
-    #[arg(long, value_name = "N", default_value_t = TrainConfig::default().seed)]
-    pub(super) seed: u64,
-    /// Write the cells' types here, as CSV [default: OUT.labels.csv, without OUT's own extension]
-    #[arg(long, value_name = "FILE.csv")]
-    pub(super) labels: Option<PathBuf>,
-    /// Write the expected counts here: dense, 2 GiB at most
-    #[arg(long, value_name = "FILE.h5ad")]
-    pub(super) truth: Option<PathBuf>,
-}
-
-/// The matrix that a benchmark input is made from.
-#[derive(Debug, Args)]
-pub(super) struct SourceArgs {
-    /// 10x HDF5 (v2, v3) or AnnData h5ad; told apart by content
-    #[arg(long = "input", visible_alias = "h5", short = 'i', value_name = "FILE")]
-    pub(super) path: PathBuf,
-    #[command(flatten)]
-    pub(super) matrix: MatrixArgs,
-    /// Directory in which the unpacked matrix is kept for later runs [default: not kept; beside the output meanwhile]
-    #[arg(long, value_name = "DIR")]
-    pub(super) cache: Option<PathBuf>,
-    /// Seed of the choice
-    #[arg(long, value_name = "N", default_value_t = TrainConfig::default().seed)]
-    pub(super) seed: u64,
-}
-
-#[derive(Debug, Args)]
-#[command(group = ArgGroup::new("amount").required(true))]
-pub(super) struct MaskArgs {
-    #[command(flatten)]
-    pub(super) source: SourceArgs,
-    /// The file to write: .h5 (10x HDF5) or .h5ad (AnnData)
-    #[arg(long, short, value_name = "FILE")]
-    pub(super) out: PathBuf,
-    /// Share of all cells x genes that stays observed, exactly
-    #[arg(long, value_name = "SHARE", group = "amount")]
-    pub(super) density: Option<f64>,
-    /// Share of the observed entries that stays, exactly
-    #[arg(long, value_name = "SHARE", group = "amount")]
-    pub(super) keep: Option<f64>,
-    /// Leave the layers `truth` and `masked` out of an h5ad file
-    #[arg(long)]
-    pub(super) no_truth: bool,
-}
-
-#[derive(Debug, Args)]
-#[command(group = ArgGroup::new("amount").required(true))]
-pub(super) struct DownsampleArgs {
-    #[command(flatten)]
-    pub(super) source: SourceArgs,
-    /// The file to write: .h5 (10x HDF5) or .h5ad (AnnData)
-    #[arg(long, short, value_name = "FILE")]
-    pub(super) out: PathBuf,
-    /// Keep each molecule with this probability
-    #[arg(long, value_name = "SHARE", group = "amount")]
-    pub(super) fraction: Option<f64>,
-    /// Keep exactly so many molecules of every cell; cells with fewer stay as they are
-    #[arg(long, value_name = "N", group = "amount")]
-    pub(super) per_cell: Option<u64>,
-    /// Keep exactly so many molecules of the whole matrix
-    #[arg(long, value_name = "N", group = "amount")]
-    pub(super) total: Option<u64>,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct SplitArgs {
-    #[command(flatten)]
-    pub(super) source: SourceArgs,
-    /// The file for the molecules to train on: .h5 (10x HDF5) or .h5ad (AnnData)
-    #[arg(long, value_name = "FILE")]
-    pub(super) train: PathBuf,
-    /// The file for the other molecules
-    #[arg(long, value_name = "FILE")]
-    pub(super) test: PathBuf,
-    /// Probability of a molecule to be for training
-    #[arg(long, value_name = "SHARE", default_value_t = SplitOptions::default().fraction)]
-    pub(super) fraction: f64,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct EvaluateArgs {
-    /// The matrix that was imputed: 10x HDF5 or AnnData h5ad
-    #[arg(long = "input", visible_alias = "h5", short = 'i', value_name = "FILE")]
-    pub(super) input: PathBuf,
-    #[command(flatten)]
-    pub(super) matrix: MatrixArgs,
-    /// The truth, such as the matrix before entries were masked; it may be in the same file
-    #[arg(long, value_name = "FILE")]
-    pub(super) truth: Option<PathBuf>,
-    /// h5ad: the truth is in layers/NAME instead of X
-    #[arg(long, value_name = "NAME", requires = "truth")]
-    pub(super) truth_layer: Option<String>,
-    /// The imputed matrix: an h5ad of late-fast or of any other program
-    #[arg(long, value_name = "FILE.h5ad")]
-    pub(super) imputed: PathBuf,
-    /// The imputed values are in layers/NAME [default: late, if there is one, else X]
-    #[arg(long, value_name = "NAME")]
-    pub(super) imputed_layer: Option<String>,
-    /// Scale of the imputed values [default: what a file of late-fast says]
-    #[arg(long, value_enum, value_name = "SCALE")]
-    pub(super) imputed_scale: Option<Scale>,
-    /// Labels of cells: CSV, barcodes in the first column, labels in `label`
-    #[arg(long, value_name = "FILE.csv")]
-    pub(super) labels: Option<PathBuf>,
-    /// The column of --labels, or, without that, of the cells of input or truth
-    #[arg(long, value_name = "NAME")]
-    pub(super) labels_column: Option<String>,
-    /// Directory of the training run: learning curve, and errors of what was trained on and what was not
-    #[arg(long, value_name = "DIR")]
-    pub(super) model: Option<PathBuf>,
-    /// Other molecules of the same cells, as `split` sets them apart: losses of the Open Problems denoising task
-    #[arg(long, value_name = "FILE")]
-    pub(super) test: Option<PathBuf>,
-    /// h5ad: they are in layers/NAME instead of X
-    #[arg(long, value_name = "NAME", requires = "test")]
-    pub(super) test_layer: Option<String>,
-    /// Directory for metrics, tables and the report
-    #[arg(long, short, value_name = "DIR")]
-    pub(super) out: PathBuf,
-    /// Directory in which unpacked matrices are kept for later runs [default: not kept; beside --out meanwhile]
-    #[arg(long, value_name = "DIR")]
-    pub(super) cache: Option<PathBuf>,
-    /// Pairs of genes to show, such as CD3D:CD3E,CD79A:MS4A1 [default: the most correlated ones]
-    #[arg(long, value_name = "A:B,..", value_delimiter = ',', value_parser = parse_gene_pair)]
-    pub(super) gene_pairs: Vec<(String, String)>,
-    /// Genes whose correlations with each other are compared: those with the highest mean
-    #[arg(long, value_name = "N", default_value_t = 500)]
-    pub(super) correlated_genes: usize,
-    /// Principal components that cells are clustered by
-    #[arg(long, value_name = "N", default_value_t = 50)]
-    pub(super) components: usize,
-    /// Cells that are clustered; of more, a drawn part
-    #[arg(long, value_name = "N", default_value_t = 10_000)]
-    pub(super) max_cells: usize,
-    /// Make no tSNE maps
-    #[arg(long)]
-    pub(super) no_tsne: bool,
-    /// Seed of everything random
-    #[arg(long, value_name = "N", default_value_t = TrainConfig::default().seed)]
-    pub(super) seed: u64,
-}
-
-/// Parses "CD3D:CD3E".
-fn parse_gene_pair(text: &str) -> Result<(String, String), String> {
-    match text.split_once(':') {
-        Some((a, b)) if !a.is_empty() && !b.is_empty() => Ok((a.to_owned(), b.to_owned())),
-        _ => Err("give two genes, such as CD3D:CD3E".into()),
-    }
-}
-
-#[derive(Debug, Args)]
 pub(super) struct KernelsArgs {
     /// Features of the network that is timed
     #[arg(long, value_name = "N", default_value_t = 10_000)]
@@ -521,16 +241,35 @@ impl InputArgs {
 }
 
 impl MatrixArgs {
+    /// The options as meant.
+    pub(super) fn options(&self) -> ReadOptions {
+        ReadOptions {
+            genome: self.genome.clone(),
+            layer: self.layer.clone(),
+            use_raw: self.use_raw,
+            orientation: self.orientation.map(|orientation| match orientation {
+                OrientationArg::Cells => Major::Cells,
+                OrientationArg::Genes => Major::Genes,
+            }),
+            prefix: self.prefix.clone(),
+            ..ReadOptions::default()
+        }
+    }
+
     /// The options as they were given, to be repeated in a command that is shown.
     pub(super) fn as_typed(&self) -> String {
         let mut text = String::new();
-        for (option, value) in [("--genome", &self.genome), ("--layer", &self.layer)] {
+        let options = [("--genome", &self.genome), ("--layer", &self.layer), ("--prefix", &self.prefix)];
+        for (option, value) in options {
             if let Some(value) = value {
                 text += &format!(" {option} {}", quoted(value));
             }
         }
         if self.use_raw {
             text += " --use-raw";
+        }
+        if let Some(orientation) = self.orientation.and_then(|orientation| orientation.to_possible_value()) {
+            text += &format!(" --orientation {}", orientation.get_name());
         }
         text
     }

@@ -14,7 +14,7 @@ use crate::evaluate::{
     Evaluation, Imputed, ImputedRows, Inputs, LabelSource, METRICS_FILE, Matrix, Metrics, Options, Scale,
     TrainedRun, evaluate,
 };
-use crate::hdf::HdfFile;
+use crate::hdf::{HdfFile, has_signature};
 use crate::io::{self, ReadOptions, Source, Values};
 use crate::matrix::Major;
 use crate::parallel;
@@ -81,8 +81,14 @@ impl Job<'_> {
         let imputed = self.open_imputed()?;
         let input = self.open(&args.input, args.matrix.clone())?;
         let open = |path: &PathBuf, layer: &Option<String>| {
-            let genome = if is_h5ad(path)? { None } else { args.matrix.genome.clone() };
-            self.open(path, MatrixArgs { genome, layer: layer.clone(), use_raw: false })
+            let matrix = MatrixArgs { layer: layer.clone(), use_raw: false, ..args.matrix.clone() };
+            // What only files of another kind have is not meant for this one.
+            let matrix = match kind(path)? {
+                FileKind::H5ad => MatrixArgs { genome: None, orientation: None, prefix: None, ..matrix },
+                FileKind::OtherHdf5 => MatrixArgs { orientation: None, prefix: None, ..matrix },
+                FileKind::Other => MatrixArgs { genome: None, ..matrix },
+            };
+            self.open(path, matrix)
         };
         let truth = args.truth.as_ref().map(|path| open(path, &args.truth_layer)).transpose()?;
         let test = args.test.as_ref().map(|path| open(path, &args.test_layer)).transpose()?;
@@ -152,9 +158,9 @@ impl Job<'_> {
     fn open_imputed(&self) -> Result<OpenedImputed> {
         let args = self.args;
         let path = &args.imputed;
-        if !is_h5ad(path)? {
+        if kind(path)? != FileKind::H5ad {
             let remedy = "write the imputed values as an AnnData h5ad file, as `late-fast impute` does";
-            return Err(Error::input(path, "file", "an AnnData h5ad file", "a 10x file", remedy));
+            return Err(Error::input(path, "file", "an AnnData h5ad file", "another kind", remedy));
         }
         let file = HdfFile::open(path)?;
         let has_layer = file.kind(&format!("layers/{LAYER}"))?.is_some();
@@ -180,7 +186,11 @@ impl Job<'_> {
         // Genes side by side have to be turned into cells; stores hold no negative values.
         let stored = match source.major() {
             Major::Cells => None,
-            Major::Genes => Some(self.open(path, MatrixArgs { layer, genome: None, use_raw: false })?),
+            Major::Genes => {
+                let matrix =
+                    MatrixArgs { layer, genome: None, use_raw: false, orientation: None, prefix: None };
+                Some(self.open(path, matrix)?)
+            }
         };
         Ok(OpenedImputed { source, stored, scale, record })
     }
@@ -214,10 +224,23 @@ impl Job<'_> {
     }
 }
 
-fn is_h5ad(path: &Path) -> Result<bool> {
+#[derive(PartialEq, Eq)]
+enum FileKind {
+    H5ad,
+    OtherHdf5,
+    Other,
+}
+
+fn kind(path: &Path) -> Result<FileKind> {
+    let opened = std::fs::File::open(path).and_then(|file| file.metadata().map(|metadata| (file, metadata)));
+    let (file, metadata) = opened.map_err(|e| Error::io(path, "open", e))?;
+    if !metadata.is_file() || !has_signature(&file, metadata.len()) {
+        return Ok(FileKind::Other);
+    }
     // What it is else, opening it will tell.
     let file = HdfFile::open(path)?;
-    Ok(!matches!(io::detect(&file)?, io::Layout::TenXV2(_) | io::Layout::TenXV3))
+    let is_tenx = matches!(io::detect(&file)?, io::Layout::TenXV2(_) | io::Layout::TenXV3);
+    Ok(if is_tenx { FileKind::OtherHdf5 } else { FileKind::H5ad })
 }
 
 fn unknown_scale(path: &Path, found: &str) -> Error {

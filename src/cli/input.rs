@@ -35,13 +35,9 @@ impl<'a> Input<'a> {
         allowed: u64,
         reporter: &'a Reporter,
     ) -> Result<Self> {
-        let options = ReadOptions {
-            genome: args.genome.clone(),
-            layer: args.layer.clone(),
-            use_raw: args.use_raw,
-            ..ReadOptions::default()
-        };
-        let source = io::open(path, &options)?;
+        let options =
+            ReadOptions { scratch: storing.map(|storing| storing.dir.to_owned()), ..args.options() };
+        let source = open_source(path, &options, reporter)?;
         let (cells, genes) = (source.cells(), source.genes());
         let first = |axis: &Axis| axis.names.first().cloned().unwrap_or_else(|| "none".into());
         reporter.say(&format!(
@@ -56,15 +52,16 @@ impl<'a> Input<'a> {
         for note in source.notes() {
             reporter.say(&format!("note: {note}"));
         }
+        source.warnings().iter().for_each(|warning| reporter.warn(warning));
         // `train` and `impute` add what their network takes, once it is known.
         let needed =
             budget::fixed_bytes(cells.len() + genes.len()) + budget::block_bytes(source.declared_nnz());
         budget::check(needed, allowed, || "allow more with --memory".into())?;
         let cache = match storing {
             Some(_) if keep => {
-                let bytes = path.metadata().map_err(|e| Error::io(path, "examine", e))?.len();
-                let step = reporter.step("hashing", bytes, "bytes");
-                Some(Cache::of(path, &options, dtype, &|n| step.advance(n), reporter)?)
+                let files = source.files();
+                let step = reporter.step("hashing", files.iter().map(|file| size(file)).sum(), "bytes");
+                Some(Cache::of(&files, &options, dtype, &|n| step.advance(n), reporter)?)
             }
             _ => None,
         };
@@ -77,7 +74,10 @@ impl<'a> Input<'a> {
                     store::unpack(source.as_ref(), dtype, &storing, &|name, n| steps.advance(name, n))?;
                 (store.summary().clone(), Some(store))
             }
-            None => (store::scan(source.as_ref(), dtype, &|n| steps.advance("checking", n))?, None),
+            None => {
+                source.load(&|n| steps.advance("parsing", n))?;
+                (store::scan(source.as_ref(), dtype, &|n| steps.advance("checking", n))?, None)
+            }
         };
         drop(steps);
         let tally = &summary.tally;
@@ -131,6 +131,18 @@ impl<'a> Input<'a> {
             store::prepare(self.source.as_ref(), native, &storing, &|name, n| steps.advance(name, n))?;
         Ok((self.source, prepared))
     }
+}
+
+/// Opens the source; what takes long shows.
+fn open_source(path: &Path, options: &ReadOptions, reporter: &Reporter) -> Result<Box<dyn Source>> {
+    let total = |_: &str| (size(path), "bytes");
+    let steps = Steps::new(reporter, &total);
+    io::open_with(path, options, &|n| steps.advance("parsing", n))
+}
+
+/// Bytes of a file; what cannot be told is found out when it is read.
+fn size(path: &Path) -> u64 {
+    path.metadata().map_or(0, |metadata| metadata.len())
 }
 
 /// Steps all of which go over the same entries.

@@ -2,6 +2,7 @@
 
 mod args;
 mod combine;
+mod convert;
 mod evaluate;
 mod impute;
 mod input;
@@ -48,6 +49,7 @@ pub fn main() -> ExitCode {
         Command::Combine(args) => combine::run(args, &cli.common).map(|()| Ending::Done),
         Command::Evaluate(args) => evaluate::run(args, &cli.common).map(|()| Ending::Done),
         Command::Inspect(args) => inspect::run(args, &cli.common).map(|()| Ending::Done),
+        Command::Convert(args) => convert::run_convert(args, &cli.common).map(|()| Ending::Done),
         Command::Simulate(args) => simulate::run(args, &cli.common).map(|()| Ending::Done),
         Command::Mask(args) => perturb::mask(args, &cli.common).map(|()| Ending::Done),
         Command::Downsample(args) => perturb::downsample(args, &cli.common).map(|()| Ending::Done),

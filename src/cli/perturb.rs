@@ -3,17 +3,16 @@
 use std::path::Path;
 use std::time::Instant;
 
-use super::args::{Common, DownsampleArgs, MaskArgs, SourceArgs, SplitArgs};
-use super::impute::check_output;
+use super::args::{Common, DownsampleArgs, MaskArgs, MatrixArgs, SourceArgs, SplitArgs};
 use super::input::{Input, Steps, entries};
 use super::memory;
 use super::report::Reporter;
-use crate::atomic::{is_same_name, parent};
+use crate::atomic::{is_same_file, is_same_name, parent, try_directory};
 use crate::budget::{self, human_bytes};
 use crate::error::{Error, Result};
 use crate::io::Source;
-use crate::matrix::Major;
-use crate::output::Format;
+use crate::matrix::{Axis, Major};
+use crate::output::{self, Format};
 use crate::parallel;
 use crate::perturb::{
     self, Amount, DownsampleOptions, Keep, MaskOptions, Setup, SplitOptions, Written, memory_bytes,
@@ -30,28 +29,34 @@ pub(super) fn mask(args: &MaskArgs, common: &Common) -> anyhow::Result<()> {
     };
     keep.check()?;
     let options = MaskOptions { keep, truth: !args.no_truth, setup: setup(&args.source, common) };
-    let is_tenx = Format::of(&args.out)? == Format::TenX;
-    let n_matrices = if is_tenx || args.no_truth { 1 } else { MASK_MATRICES };
-    run(&args.source, &[&args.out], n_matrices, common, |source, prepared, progress, reporter, started| {
-        let report = perturb::mask(source, prepared, &options, &args.out, progress)?;
-        let mut text = format!(
-            "masked {} of {} entries ({}): {} stay, {:.6} of cells x genes; the input had {:.6}\n{}",
-            report.hidden,
-            report.input_nnz,
-            rate(report.input_nnz, started),
-            report.output.nnz,
-            report.output.density,
-            report.input_density,
-            describe(&report.output),
-        );
-        let truth = args.source.path.display();
-        text += &if report.truth {
-            "\nlayers/truth has all entries, layers/masked is 1 where one is hidden".to_owned()
-        } else {
-            format!("\nthe truth is the input itself: {truth}{}", args.source.matrix.as_typed())
-        };
-        Ok(reporter.result("masked", &report, &text))
-    })
+    let has_layers = Format::of(&args.out)? == Format::H5ad && !args.no_truth;
+    let n_matrices = if has_layers { MASK_MATRICES } else { 1 };
+    run(
+        &args.source.task(),
+        &[with_format(&args.out)?],
+        n_matrices,
+        common,
+        |source, prepared, progress, reporter, started| {
+            let report = perturb::mask(source, prepared, &options, &args.out, progress)?;
+            let mut text = format!(
+                "masked {} of {} entries ({}): {} stay, {:.6} of cells x genes; the input had {:.6}\n{}",
+                report.hidden,
+                report.input_nnz,
+                rate(report.input_nnz, started),
+                report.output.nnz,
+                report.output.density,
+                report.input_density,
+                describe(&report.output),
+            );
+            let truth = args.source.path.display();
+            text += &if report.truth {
+                "\nlayers/truth has all entries, layers/masked is 1 where one is hidden".to_owned()
+            } else {
+                format!("\nthe truth is the input itself: {truth}{}", args.source.matrix.as_typed())
+            };
+            Ok(reporter.result("masked", &report, &text))
+        },
+    )
 }
 
 pub(super) fn downsample(args: &DownsampleArgs, common: &Common) -> anyhow::Result<()> {
@@ -62,25 +67,31 @@ pub(super) fn downsample(args: &DownsampleArgs, common: &Common) -> anyhow::Resu
     };
     amount.check()?;
     let options = DownsampleOptions { amount, setup: setup(&args.source, common) };
-    run(&args.source, &[&args.out], 1, common, |source, prepared, progress, reporter, started| {
-        let report = perturb::downsample(source, prepared, &options, &args.out, progress)?;
-        let mut text = format!(
-            "kept {} of {} molecules and {} of {} entries ({})",
-            report.output.molecules.unwrap_or(0),
-            report.input_molecules,
-            report.output.nnz,
-            report.input_nnz,
-            rate(report.input_nnz, started),
-        );
-        if let Amount::PerCell(n) = amount {
-            text += &format!(
-                "; {} of {} cells have fewer than {n} molecules and stay as they are",
-                report.smaller_cells, report.n_cells
+    run(
+        &args.source.task(),
+        &[with_format(&args.out)?],
+        1,
+        common,
+        |source, prepared, progress, reporter, started| {
+            let report = perturb::downsample(source, prepared, &options, &args.out, progress)?;
+            let mut text = format!(
+                "kept {} of {} molecules and {} of {} entries ({})",
+                report.output.molecules.unwrap_or(0),
+                report.input_molecules,
+                report.output.nnz,
+                report.input_nnz,
+                rate(report.input_nnz, started),
             );
-        }
-        text += &format!("\n{}", describe(&report.output));
-        Ok(reporter.result("downsampled", &report, &text))
-    })
+            if let Amount::PerCell(n) = amount {
+                text += &format!(
+                    "; {} of {} cells have fewer than {n} molecules and stay as they are",
+                    report.smaller_cells, report.n_cells
+                );
+            }
+            text += &format!("\n{}", describe(&report.output));
+            Ok(reporter.result("downsampled", &report, &text))
+        },
+    )
 }
 
 pub(super) fn split(args: &SplitArgs, common: &Common) -> anyhow::Result<()> {
@@ -91,9 +102,11 @@ pub(super) fn split(args: &SplitArgs, common: &Common) -> anyhow::Result<()> {
         let remedy = "give --train and --test names of their own".into();
         return Err(Error::Usage { problem, remedy }.into());
     }
-    let outputs = [&*args.train, &*args.test];
-    run(&args.source, &outputs, outputs.len(), common, |source, prepared, progress, reporter, started| {
-        let report = perturb::split(source, prepared, &options, outputs, progress)?;
+    let outputs = [with_format(&args.train)?, with_format(&args.test)?];
+    let task = args.source.task();
+    run(&task, &outputs, outputs.len(), common, |source, prepared, progress, reporter, started| {
+        let paths = outputs.map(|(path, _)| path);
+        let report = perturb::split(source, prepared, &options, paths, progress)?;
         let molecules = |written: &Written| written.molecules.unwrap_or(0);
         let (train, test) = (molecules(&report.train), molecules(&report.test));
         let text = format!(
@@ -114,11 +127,31 @@ fn setup(args: &SourceArgs, common: &Common) -> Setup {
     Setup { seed, selection, force: common.force, ..Setup::default() }
 }
 
+/// The matrix that something is made from.
+#[derive(Clone, Copy)]
+pub(super) struct Task<'a> {
+    pub(super) path: &'a Path,
+    pub(super) matrix: &'a MatrixArgs,
+    /// Where the unpacked matrix is kept.
+    pub(super) cache: Option<&'a Path>,
+}
+
+impl SourceArgs {
+    fn task(&self) -> Task<'_> {
+        Task { path: &self.path, matrix: &self.matrix, cache: self.cache.as_deref() }
+    }
+}
+
+/// An output and the format that its name says.
+fn with_format(path: &Path) -> Result<(&Path, Format)> {
+    Ok((path, Format::of(path)?))
+}
+
 /// Opens the matrix with rows of cells and lets `work` write the outputs, of `n_matrices` in all. The inner result of `work`
 /// is that of saying what was done.
-fn run<W>(
-    args: &SourceArgs,
-    outputs: &[&Path],
+pub(super) fn run<W>(
+    task: &Task<'_>,
+    outputs: &[(&Path, Format)],
     n_matrices: usize,
     common: &Common,
     work: W,
@@ -134,21 +167,20 @@ where
         + Send,
 {
     let reporter = Reporter::new(common);
-    for output in outputs {
-        Format::of(output)?;
-        check_output(output, &args.path, common.force)?;
+    for &(output, format) in outputs {
+        check_output(output, format, task.path, common.force)?;
     }
     parallel::with_threads(common.threads, || {
         let allowed = common.memory.unwrap_or_else(memory::available);
-        let dir = match (&args.cache, outputs) {
+        let dir = match (task.cache, outputs) {
             (Some(dir), _) => dir,
-            (None, [first, ..]) => parent(first),
+            (None, [(first, _), ..]) => parent(first),
             (None, []) => Path::new("."),
         };
         let storing = Storing { dir, wanted: &[Major::Cells], memory: allowed, cache: None };
-        let keep = args.cache.is_some();
+        let keep = task.cache.is_some();
         let dtype = StoreDtype::F32;
-        let input = Input::open(&args.path, &args.matrix, dtype, Some(&storing), keep, allowed, &reporter)?;
+        let input = Input::open(task.path, task.matrix, dtype, Some(&storing), keep, allowed, &reporter)?;
         let nnz = input.summary.tally.nnz;
         let needed = memory_bytes(input.source.as_ref(), nnz, n_matrices);
         budget::check(needed, allowed, || "allow more with --memory".into())?;
@@ -161,26 +193,52 @@ where
     })??
 }
 
-/// Says what a 10x file has no place for.
-fn note_losses(source: &dyn Source, outputs: &[&Path], reporter: &Reporter) {
-    let to_tenx = outputs.iter().any(|output| Format::of(output).is_ok_and(|format| format == Format::TenX));
-    let columns: Vec<&str> = source.cells().columns.iter().map(|(name, _)| name.as_str()).collect();
-    if to_tenx && !columns.is_empty() {
-        reporter.say(&format!(
-            "note: 10x files have no place for columns of cells ({}): .h5ad keeps them",
-            columns.join(", ")
-        ));
+/// Makes sure, before work is done for it, that an output can be written, and is not the input.
+fn check_output(out: &Path, format: Format, input: &Path, force: bool) -> Result<()> {
+    if is_same_file(out, input) || (format == Format::Mtx && is_same_file(out, parent(input))) {
+        return Err(Error::Usage {
+            problem: format!("{} is the input: it would be overwritten", out.display()),
+            remedy: "choose another name for the output".into(),
+        });
+    }
+    output::refuse_existing(out, format, force)?;
+    try_directory(parent(out))
+}
+
+/// Says what the formats have no place for.
+fn note_losses(source: &dyn Source, outputs: &[(&Path, Format)], reporter: &Reporter) {
+    fn names(axis: &Axis) -> impl Iterator<Item = &str> {
+        axis.columns.iter().map(|(name, _)| name.as_str())
+    }
+    let mut told = Vec::new();
+    for kept in outputs.iter().map(|(_, format)| format.keeps()) {
+        if told.contains(&kept.name) {
+            continue;
+        }
+        told.push(kept.name);
+        let cells: Vec<&str> = names(source.cells()).filter(|_| !kept.cell_columns).collect();
+        let is_lost = |name: &&str| kept.gene_columns.is_some_and(|known| !known.contains(name));
+        let genes: Vec<&str> = names(source.genes()).filter(is_lost).collect();
+        for (columns, noun) in [(cells, "cells"), (genes, "genes")] {
+            if !columns.is_empty() {
+                let (name, columns) = (kept.name, columns.join(", "));
+                let line = format!(
+                    "note: {name} files have no place for columns of {noun} ({columns}): .h5ad keeps them"
+                );
+                reporter.say(&line);
+            }
+        }
     }
 }
 
 /// Time since `started`, and entries a second.
-fn rate(entries: u64, started: Instant) -> String {
+pub(super) fn rate(entries: u64, started: Instant) -> String {
     let seconds = started.elapsed().as_secs_f64();
     format!("{seconds:.1} s, {:.1} million/s", entries as f64 / 1e6 / seconds.max(1e-3))
 }
 
 /// The file, and what has become empty.
-fn describe(written: &Written) -> String {
+pub(super) fn describe(written: &Written) -> String {
     let mut text = format!("{} ({})", written.path.display(), human_bytes(written.bytes));
     if written.emptied_cells + written.emptied_genes > 0 {
         text += &format!(

@@ -3,11 +3,13 @@
 
 mod columns;
 mod compound;
+mod dense;
 mod read;
 mod sparse;
 mod write;
 
 pub(crate) use columns::read_column;
+pub use dense::DenseWriter;
 pub use read::read_axis;
 pub use sparse::SparseWriter;
 pub use write::{

@@ -1,19 +1,29 @@
 //! Telling input files apart by their content.
 
 use std::fs::File;
+use std::io::Read;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use super::csv::Table;
 use super::h5ad::H5ad;
+use super::mtx::Mtx;
 use super::tenx::TenX;
 use super::{ReadOptions, Source};
 use crate::error::{Error, Result};
 use crate::hdf::{HdfFile, Kind, has_signature};
+use crate::text::{is_gzip, open_text, read_problem};
 
 /// What every group of a 10x v2 file has.
 const V2_MEMBERS: [&str; 7] = ["data", "indices", "indptr", "shape", "barcodes", "genes", "gene_names"];
 /// What a v3 group has besides `indptr`.
 const V3_MEMBERS: [&str; 5] = ["data", "indices", "shape", "barcodes", "features"];
+/// Bytes of a file that are looked at.
+const HEAD: usize = 512;
+const BANNER: &[u8] = b"%%MatrixMarket";
+const HDF5: &[u8] = b"\x89HDF\r\n\x1a\n";
+/// Where a tar archive says that it is one.
+const TAR: (usize, &[u8]) = (257, b"ustar");
 /// A group with this many of those members is meant to be a 10x matrix.
 const FEWEST_MEMBERS: usize = 2;
 
@@ -28,26 +38,58 @@ pub enum Layout {
     TenXV2(Vec<String>),
 }
 
+/// How the bytes of an input are put together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Container {
+    Hdf5,
+    /// A directory, or the file of the entries.
+    MatrixMarket,
+    Text,
+}
+
 /// Opens an input file, whatever its layout.
 pub fn open(path: &Path, options: &ReadOptions) -> Result<Box<dyn Source>> {
-    refuse_other_kinds(path)?;
-    let file = HdfFile::open(path)?;
-    let layout = detect(&file)?;
+    open_with(path, options, &|_| {})
+}
+
+/// [`open`]; `progress` is told the bytes of a file that has to be read as a whole for its names.
+pub fn open_with(path: &Path, options: &ReadOptions, progress: &dyn Fn(u64)) -> Result<Box<dyn Source>> {
     let only_for = |given: bool, option: &str, kind: &str| {
         if !given {
             return Ok(());
         }
-        let problem = format!("{option} is for {kind} files, which {} is not", path.display());
+        let problem = format!("{option} is for {kind}, which {} is not", path.display());
         Err(Error::Usage { problem, remedy: format!("leave out {option}") })
     };
+    let container = container(path)?;
+    if container != Container::Hdf5 {
+        only_for(options.layer.is_some(), "--layer", "h5ad files")?;
+        only_for(options.use_raw, "--use-raw", "h5ad files")?;
+    }
+    if container != Container::MatrixMarket {
+        only_for(options.prefix.is_some(), "--prefix", "Matrix Market directories")?;
+    }
+    if container != Container::Text {
+        only_for(options.orientation.is_some(), "--orientation", "csv and tsv files")?;
+    }
+    match container {
+        Container::MatrixMarket => return Ok(Box::new(Mtx::open(path, options)?)),
+        Container::Text => {
+            only_for(options.genome.is_some(), "--genome", "10x files")?;
+            return Ok(Box::new(Table::open(path, options, progress)?));
+        }
+        Container::Hdf5 => {}
+    }
+    let file = HdfFile::open(path)?;
+    let layout = detect(&file)?;
     match layout {
         Layout::H5ad => {
-            only_for(options.genome.is_some(), "--genome", "10x")?;
+            only_for(options.genome.is_some(), "--genome", "10x files")?;
             Ok(Box::new(H5ad::open(&file, options)?))
         }
         Layout::TenXV3 | Layout::TenXV2(_) => {
-            only_for(options.layer.is_some(), "--layer", "h5ad")?;
-            only_for(options.use_raw, "--use-raw", "h5ad")?;
+            only_for(options.layer.is_some(), "--layer", "h5ad files")?;
+            only_for(options.use_raw, "--use-raw", "h5ad files")?;
             Ok(Box::new(match layout {
                 Layout::TenXV2(groups) => TenX::open_v2(&file, &groups, options)?,
                 _ => TenX::open_v3(&file, options)?,
@@ -76,12 +118,12 @@ pub fn detect(file: &HdfFile) -> Result<Layout> {
             return Err(missing_dataset(file, "matrix", "indptr"));
         }
         Some(Kind::Dataset) if has("row_attrs") && has("col_attrs") => {
-            return Err(unsupported(file.path(), "a loom file"));
+            return Err(unsupported(file.path(), "a loom file", "convert it to 10x HDF5 or h5ad"));
         }
         _ => {}
     }
     if has("molecule_info.json") || (has("barcode_idx") && has("count") && has("umi")) {
-        return Err(unsupported(file.path(), "a 10x molecule info file"));
+        return Err(unsupported(file.path(), "a 10x molecule info file", "convert it to 10x HDF5 or h5ad"));
     }
     let mut groups = Vec::new();
     for member in &members {
@@ -89,7 +131,7 @@ pub fn detect(file: &HdfFile) -> Result<Layout> {
             continue;
         }
         if file.string_attribute(member, "pandas_type")?.is_some() {
-            return Err(unsupported(file.path(), "a pandas HDFStore"));
+            return Err(unsupported(file.path(), "a pandas HDFStore", "convert it to 10x HDF5 or h5ad"));
         }
         let inside = file.members(member)?;
         if count_members(&inside, &V2_MEMBERS) < FEWEST_MEMBERS {
@@ -119,37 +161,72 @@ fn missing_dataset(file: &HdfFile, group: &str, name: &str) -> Error {
     Error::input(file.path(), group, "a whole 10x matrix", found, remedy)
 }
 
-/// Directories, archives and text get a word of their own.
-fn refuse_other_kinds(path: &Path) -> Result<()> {
+/// Finds out how an input is put together; what cannot be read gets a word of its own.
+fn container(path: &Path) -> Result<Container> {
     let metadata = std::fs::metadata(path).map_err(|source| Error::io(path, "open", source))?;
     if metadata.is_dir() {
-        let has = |names: &[&str]| names.iter().any(|name| path.join(name).exists());
-        return Err(if has(&[".zgroup", ".zarray", ".zattrs", "zarr.json"]) {
-            unsupported(path, "a Zarr directory")
-        } else if has(&["matrix.mtx", "matrix.mtx.gz"]) {
-            unsupported(path, "a Matrix Market directory")
+        let is_zarr =
+            [".zgroup", ".zarray", ".zattrs", "zarr.json"].iter().any(|name| path.join(name).exists());
+        let remedy = "read it with anndata.read_zarr and write it with write_h5ad";
+        return if is_zarr {
+            Err(unsupported(path, "a Zarr directory", remedy))
         } else {
-            unsupported(path, "a directory")
-        });
+            Ok(Container::MatrixMarket)
+        };
+    }
+    if !metadata.is_file() {
+        return Err(unsupported(path, "a pipe or device", "write it to a file first"));
     }
     let file = File::open(path).map_err(|source| Error::io(path, "open", source))?;
     if has_signature(&file, metadata.len()) {
-        return Ok(());
+        return Ok(Container::Hdf5);
     }
-    let mut head = [0; 512];
+    let mut head = [0; HEAD];
     let length = file.read_at(&mut head, 0).map_err(|source| Error::io(path, "read", source))?;
-    let head = &head[..length];
+    if is_gzip(&head[..length]) {
+        let mut inflated = Vec::new();
+        let head = open_text(path)?.take(HEAD as u64).read_to_end(&mut inflated);
+        head.map_err(|error| read_problem(path, error))?;
+        return match &inflated[..] {
+            [] => Err(unsupported(path, "a compressed file with nothing in it", "download it again")),
+            inner => container_of(path, inner, true),
+        };
+    }
+    container_of(path, &head[..length], false)
+}
+
+/// What a file is that begins with `head`, which was inside gzip or not.
+fn container_of(path: &Path, head: &[u8], is_compressed: bool) -> Result<Container> {
+    let unpack = "unpack it first";
     let kind = match head {
-        [] => return Ok(()), // HdfFile::open has the words for it.
-        [0x1f, 0x8b, ..] => "a gzip file",
-        [b'P', b'K', 3 | 5, ..] => "a zip archive",
-        _ if head.starts_with(b"%%MatrixMarket") => "a Matrix Market file",
-        _ if is_text(head) && head.contains(&b'\t') => "a text file with tabs (tsv)",
-        _ if is_text(head) && head.contains(&b',') => "a text file with commas (csv)",
-        _ if is_text(head) => "a text file",
-        _ => return Ok(()),
+        // HdfFile::open has the words for it.
+        [] => return Ok(Container::Hdf5),
+        [b'P', b'K', 3 | 5, ..] => "a zip archive, as npz files are",
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => {
+            return Err(unsupported(path, "a text file in UTF-16", "save it as UTF-8"));
+        }
+        _ if head.trim_ascii_start().starts_with(b"<") => {
+            let remedy = "the download gave a page instead of the file; download it again";
+            return Err(unsupported(path, "a web page (HTML or XML)", remedy));
+        }
+        _ if head.get(TAR.0).is_some_and(|_| head[TAR.0..].starts_with(TAR.1)) => "a tar archive",
+        _ if is_compressed && head.starts_with(HDF5) => "a compressed HDF5 file",
+        _ if is_compressed && is_gzip(head) => "a file that was compressed twice",
+        _ => {
+            let start = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head);
+            let banner = &start[..start.len().min(BANNER.len())];
+            return if banner.eq_ignore_ascii_case(BANNER) {
+                Ok(Container::MatrixMarket)
+            } else if is_text(head) {
+                Ok(Container::Text)
+            } else if is_compressed {
+                Err(unsupported(path, "a compressed file of another kind", unpack))
+            } else {
+                Ok(Container::Hdf5)
+            };
+        }
     };
-    Err(unsupported(path, kind))
+    Err(unsupported(path, kind, unpack))
 }
 
 fn is_text(head: &[u8]) -> bool {
@@ -157,7 +234,7 @@ fn is_text(head: &[u8]) -> bool {
     head.iter().all(printable)
 }
 
-fn unsupported(path: &Path, kind: &str) -> Error {
-    let remedy = "convert to 10x HDF5 or h5ad";
-    Error::input(path, "file", "10x HDF5 or AnnData h5ad", format!("{kind}, not supported yet"), remedy)
+fn unsupported(path: &Path, kind: &str, remedy: &str) -> Error {
+    let expected = "10x HDF5 or Matrix Market, AnnData h5ad, csv or tsv";
+    Error::input(path, "file", expected, format!("{kind}, which is not read"), remedy)
 }

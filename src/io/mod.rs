@@ -1,14 +1,18 @@
 //! Input files: told apart by content, validated while streaming, read as compressed rows plus axes.
 
+mod csv;
 mod dense;
 mod detect;
+mod features;
 mod h5ad;
+mod mtx;
+mod spill;
 mod stream;
 mod tenx;
 
 use std::path::{Path, PathBuf};
 
-pub use detect::{Layout, detect, open};
+pub use detect::{Layout, detect, open, open_with};
 
 use crate::error::Result;
 use crate::matrix::{Axis, Block, Major};
@@ -24,6 +28,18 @@ pub struct ReadOptions {
     pub use_raw: bool,
     /// h5ad: which values are allowed.
     pub values: Values,
+    /// csv, tsv: what a line stands for (`--orientation`); cells if not given.
+    pub orientation: Option<Major>,
+    /// Matrix Market: what the names of the three files begin with, where a directory has several (`--prefix`).
+    pub prefix: Option<String>,
+    /// Directory for unnamed temporary files, which text needs that does not fit in memory; the system's own if not given.
+    pub scratch: Option<PathBuf>,
+}
+
+impl ReadOptions {
+    fn scratch(&self) -> PathBuf {
+        self.scratch.clone().unwrap_or_else(std::env::temp_dir)
+    }
 }
 
 /// Which values a matrix may hold.
@@ -63,10 +79,29 @@ pub trait Source: Send + Sync {
     fn genome(&self) -> Option<&str> {
         None
     }
-    /// Entries as declared by the file (an upper bound of what is streamed); for a dense matrix, of all cells.
+    /// Entries as declared by the file (an upper bound of what is streamed), exact after [`Source::load`] had to do
+    /// something; for a dense matrix, of all cells.
     fn declared_nnz(&self) -> u64;
     /// Things the user should know, such as dropped feature types or repeated names.
     fn notes(&self) -> &[String];
+    /// Things the user must not miss, as when cells and genes seem to be mixed up.
+    fn warnings(&self) -> &[String] {
+        &[]
+    }
+    /// The files that hold the matrix.
+    fn files(&self) -> Vec<PathBuf> {
+        vec![self.path().to_owned()]
+    }
+    /// Goes through a file that has to be read as a whole before its entries can be streamed, and counted; does nothing else,
+    /// nor the second time. [`Source::for_each_block`] does it if it was not done. `progress` is told the entries
+    /// gone through.
+    ///
+    /// # Errors
+    /// What is wrong with the entries.
+    fn load(&self, progress: &dyn Fn(u64)) -> Result<()> {
+        let _ = progress;
+        Ok(())
+    }
     /// Streams the matrix once in major order, in blocks of bounded size, and counts what it met.
     /// Every row comes, also empty ones, with what was met in its block. Stops at the first error, of the file
     /// or of `consume`.

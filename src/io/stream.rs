@@ -422,7 +422,7 @@ pub(super) fn plan_blocks(n_rows: usize, row_len: impl Fn(usize) -> u64) -> Vec<
 }
 
 /// Adds the rows of `part` at the end of `block`.
-pub(super) fn append(block: &mut RowBlock, part: &RowBlock) {
+pub(super) fn append<V: Copy>(block: &mut RowBlock<V>, part: &RowBlock<V>) {
     let base = block.indices.len();
     block.indices.extend_from_slice(&part.indices);
     block.values.extend_from_slice(&part.values);

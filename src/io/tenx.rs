@@ -1,10 +1,11 @@
 //! 10x Genomics HDF5 feature-barcode matrices, v2 and v3, and what other tools write like them.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use super::features::{count_values, keep_gene_expression, list_counts, position_map, strings_of};
 use super::stream::{Compressed, DROPPED, Names, plan_blocks, stream};
 use super::{InPlace, ReadOptions, Source, Tally, Values, note_repeats};
 use crate::error::{Error, Result};
@@ -12,8 +13,6 @@ use crate::h5ad::read_column;
 use crate::hdf::{HdfFile, NumericArray};
 use crate::matrix::{Axis, Block, Column, Major, RowBlock};
 
-/// The features that are kept, as scanpy does.
-const GENE_EXPRESSION: &str = "Gene Expression";
 const NEGATIVE_REMEDY: &str = "10x matrices hold counts; take the file of the counting tool";
 
 /// Bytes of `&#x10FFFF;`. Looking further for the end takes quadratic time in hostile names.
@@ -379,53 +378,14 @@ fn choose_features(
             return Err(no_such_genome(file, wanted, &list_counts(&all)));
         }
     }
-    if let Some(values) = strings_of(genes, "feature_types") {
-        let types = count_values(&values, &keep);
-        details.push(("feature types".to_owned(), list_counts(&types)));
-        let dropped: BTreeMap<_, _> =
-            types.into_iter().filter(|(kind, _)| *kind != GENE_EXPRESSION).collect();
-        if !dropped.is_empty() {
-            keep.retain(|&gene| values[gene] == GENE_EXPRESSION);
-            if keep.is_empty() {
-                let object = "matrix/features/feature_type";
-                let remedy = "this program imputes gene expression; take the gene expression matrix";
-                let found = list_counts(&dropped);
-                return Err(Error::input(file.path(), object, GENE_EXPRESSION, found, remedy));
-            }
-            notes.push(format!("left out features that are not gene expression: {}", list_counts(&dropped)));
-        }
-    }
+    details.extend(keep_gene_expression(
+        file.path(),
+        "matrix/features/feature_type",
+        genes,
+        &mut keep,
+        notes,
+    )?);
     Ok((keep, details))
-}
-
-fn strings_of<'a>(axis: &'a Axis, name: &str) -> Option<Vec<&'a str>> {
-    match axis.column(name)? {
-        Column::Strings(values) => Some(values.iter().map(String::as_str).collect()),
-        _ => None,
-    }
-}
-
-fn count_values<'a>(values: &[&'a str], keep: &[usize]) -> BTreeMap<&'a str, usize> {
-    let mut counts = BTreeMap::new();
-    for value in keep.iter().filter_map(|&position| values.get(position)) {
-        *counts.entry(*value).or_insert(0) += 1;
-    }
-    counts
-}
-
-fn list_counts(counts: &BTreeMap<&str, usize>) -> String {
-    let line = |(value, count): (&&str, &usize)| {
-        if value.is_empty() { format!("unnamed ({count})") } else { format!("{value} ({count})") }
-    };
-    counts.iter().map(line).collect::<Vec<_>>().join(", ")
-}
-
-fn position_map(keep: &[usize], len: usize) -> Vec<u32> {
-    let mut map = vec![DROPPED; len];
-    for (position, &feature) in (0_u32..).zip(keep) {
-        map[feature] = position;
-    }
-    map
 }
 
 fn choose_groups(file: &HdfFile, groups: &[String], options: &ReadOptions) -> Result<Vec<String>> {

@@ -1,28 +1,36 @@
-//! The file of a matrix, in either format.
+//! The file of a matrix, in any format.
 
 use std::path::{Path, PathBuf};
 
 use super::{Format, Record};
 use crate::error::{Error, Result};
-use crate::h5ad::{self, SparseWriter};
+use crate::h5ad::{self, DenseWriter, SparseWriter};
 use crate::hdf;
 use crate::io::Dtype;
 use crate::matrix::{Axis, Column, RowBlock};
 use crate::tenx::{TenxFeatures, TenxLayout, TenxWriter};
+use crate::text::{MtxWriter, TableWriter};
+
+const ONE_MATRIX: &str = "only sparse h5ad files hold more than one matrix";
 
 /// What a file is to hold beside the entries.
 #[derive(Clone, Copy, Debug)]
 pub struct Content<'a> {
-    /// The cells. A 10x file has a place for their names only.
+    /// The cells. Only h5ad files have a place for more than their names.
     pub cells: &'a Axis,
-    /// The genes. A 10x file takes names, ids, genomes and feature types from them.
+    /// The genes. A 10x file takes names, ids, genomes and feature types from them, a Matrix Market directory all but genomes, a
+    /// table names.
     pub genes: &'a Axis,
     /// The genome of genes that have no column of it.
     pub genome: Option<&'a str>,
     /// Type of the values in an h5ad file: f32 or f64.
     pub values: Dtype,
-    /// Further matrices of the same shape, by the name of their layer and the type of their values (u8, f32 or f64); a 10x
-    /// file has none.
+    /// Whether all values are whole numbers.
+    pub whole: bool,
+    /// Whether an h5ad file holds a dense matrix.
+    pub dense: bool,
+    /// Further matrices of the same shape, by the name of their layer and the type of their values (u8, f32 or f64); only an
+    /// h5ad file has them.
     pub layers: &'a [(&'static str, Dtype)],
     /// How it is made.
     pub record: &'a Record,
@@ -43,16 +51,22 @@ impl Content<'_> {
 pub struct MatrixFile<'a> {
     path: PathBuf,
     content: Content<'a>,
-    kind: Kind,
+    kind: Kind<'a>,
 }
 
-enum Kind {
+enum Kind<'a> {
     TenX(Box<TenxWriter>),
     H5ad {
         file: hdf5::File,
         /// `X` and the layers.
         matrices: Vec<SparseWriter>,
     },
+    DenseH5ad {
+        file: hdf5::File,
+        x: Box<DenseWriter>,
+    },
+    Mtx(Box<MtxWriter>),
+    Table(Box<TableWriter<'a>>),
 }
 
 impl<'a> MatrixFile<'a> {
@@ -62,7 +76,7 @@ impl<'a> MatrixFile<'a> {
     /// When it cannot be created, or the format has no place for so many cells or genes.
     ///
     /// # Panics
-    /// When layers are wanted of a 10x file.
+    /// When layers are wanted of another file than h5ad, or of a dense one.
     pub fn create(path: &Path, format: Format, content: Content<'a>) -> Result<Self> {
         let shape = [content.cells.len(), content.genes.len()];
         for (noun, n) in [("cells", shape[0]), ("genes", shape[1])] {
@@ -71,9 +85,9 @@ impl<'a> MatrixFile<'a> {
                 return Err(Error::input(path, noun, "at most 2147483647", n.to_string(), remedy));
             }
         }
+        assert!(content.layers.is_empty() || (format == Format::H5ad && !content.dense), "{ONE_MATRIX}");
         let kind = match format {
             Format::TenX => {
-                assert!(content.layers.is_empty(), "10x files hold one matrix");
                 let line = content.record.line();
                 Kind::TenX(Box::new(TenxWriter::create(path, TenxLayout::V3, &line)?))
             }
@@ -82,6 +96,11 @@ impl<'a> MatrixFile<'a> {
                 h5ad::write_axis(&file, "obs", content.cells)?;
                 h5ad::write_axis(&file, "var", &content.genes_with_genome())?;
                 content.record.write(&file)?;
+                if content.dense {
+                    let x = Box::new(DenseWriter::create(path, &file, "X", shape, content.values)?);
+                    let kind = Kind::DenseH5ad { file, x };
+                    return Ok(Self { path: path.to_owned(), content, kind });
+                }
                 let mut matrices = vec![SparseWriter::create(path, &file, "X", shape, content.values)?];
                 if !content.layers.is_empty() {
                     let layers = h5ad::create_dict(&file, "layers")?;
@@ -90,6 +109,15 @@ impl<'a> MatrixFile<'a> {
                     }
                 }
                 Kind::H5ad { file, matrices }
+            }
+            Format::Mtx => {
+                let shape = [content.genes.len(), content.cells.len()];
+                let line = content.record.line();
+                Kind::Mtx(Box::new(MtxWriter::create(path, shape, content.whole, &line)?))
+            }
+            Format::Table { delimiter, gzip } => {
+                let (cells, genes) = (&content.cells.names, &content.genes.names);
+                Kind::Table(Box::new(TableWriter::create(path, delimiter, gzip, cells, genes)?))
             }
         };
         Ok(Self { path: path.to_owned(), content, kind })
@@ -103,12 +131,13 @@ impl<'a> MatrixFile<'a> {
     /// # Panics
     /// When there is no such layer.
     pub fn write_rows(&mut self, matrix: usize, block: &RowBlock) -> Result<()> {
+        assert!(matrix == 0 || matches!(self.kind, Kind::H5ad { .. }), "{ONE_MATRIX}");
         match &mut self.kind {
-            Kind::TenX(writer) => {
-                assert_eq!(matrix, 0, "10x files hold one matrix");
-                writer.write_rows(block)
-            }
+            Kind::TenX(writer) => writer.write_rows(block),
             Kind::H5ad { matrices, .. } => matrices[matrix].write_rows(block),
+            Kind::DenseH5ad { x, .. } => x.write_rows(block),
+            Kind::Mtx(writer) => writer.write_rows(block),
+            Kind::Table(writer) => writer.write_rows(block),
         }
     }
 
@@ -141,6 +170,17 @@ impl<'a> MatrixFile<'a> {
                 }
                 hdf::close(file, &path)
             }
+            Kind::DenseH5ad { file, x } => {
+                x.finish()?;
+                hdf::close(file, &path)
+            }
+            Kind::Mtx(writer) => {
+                let genes = content.genes;
+                let ids = genes.ids().unwrap_or_else(|| genes.names.clone());
+                let types = genes.texts("feature_types");
+                writer.finish(&content.cells.names, &ids, &genes.names, types.as_deref())
+            }
+            Kind::Table(writer) => writer.finish(),
         }
     }
 }

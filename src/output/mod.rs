@@ -1,11 +1,13 @@
-//! Matrices as files: rows of cells in, a 10x HDF5 or AnnData file out, in memory that does not grow with the entries.
+//! Matrices as files: rows of cells in, a 10x, AnnData or text file out, in memory that does not grow with the entries.
 
 mod matrix;
+mod publish;
 mod record;
 
 use std::path::Path;
 
 pub use matrix::{Content, MatrixFile};
+pub use publish::{Pending, prepare, refuse_existing, size, write_atomically};
 pub use record::Record;
 
 use crate::error::{Error, Result};
@@ -17,24 +19,79 @@ pub enum Format {
     TenX,
     /// AnnData.
     H5ad,
+    /// A 10x Matrix Market directory of Cell Ranger 3 and later: one matrix, no columns of cells.
+    Mtx,
+    /// A table of text with a line for each cell: names and values only.
+    Table {
+        /// Stands between fields.
+        delimiter: u8,
+        /// Whether it is compressed.
+        gzip: bool,
+    },
 }
 
 impl Format {
-    /// The format that the name of a file says.
+    /// The formats by what a file's name ends in.
+    const NAMES: [(&str, Self); 6] = [
+        (".h5", Self::TenX),
+        (".h5ad", Self::H5ad),
+        (".csv", Self::Table { delimiter: b',', gzip: false }),
+        (".tsv", Self::Table { delimiter: b'\t', gzip: false }),
+        (".csv.gz", Self::Table { delimiter: b',', gzip: true }),
+        (".tsv.gz", Self::Table { delimiter: b'\t', gzip: true }),
+    ];
+
+    /// The format that the name of a file says; with a slash at its end, or when it is one already, a directory.
     ///
     /// # Errors
     /// When it says none.
     pub fn of(path: &Path) -> Result<Self> {
-        let extension = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
-        match extension.as_str() {
-            "h5" => Ok(Self::TenX),
-            "h5ad" => Ok(Self::H5ad),
-            _ => Err(Error::Usage {
-                problem: format!("{}: its name does not say in which format to write it", path.display()),
-                remedy: "end it in .h5 (10x HDF5) or .h5ad (AnnData)".into(),
-            }),
+        if path.as_os_str().as_encoded_bytes().ends_with(b"/") || path.is_dir() {
+            return Ok(Self::Mtx);
+        }
+        let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+        let is_it = |end: &str| name.len() > end.len() && name.ends_with(end);
+        Self::NAMES.iter().find(|(end, _)| is_it(end)).map(|(_, format)| *format).ok_or_else(|| Error::Usage {
+            problem: format!("{}: its name does not say in which format to write it", path.display()),
+            remedy: "end it in .h5 (10x HDF5), .h5ad (AnnData), / (a 10x Matrix Market directory), .csv, .tsv, .csv.gz or \
+                     .tsv.gz"
+                .into(),
+        })
+    }
+
+    /// Whether it holds whole numbers only.
+    pub fn is_counts_only(self) -> bool {
+        self == Self::TenX
+    }
+
+    /// What of a matrix the format has no place for, for people: columns of cells, and columns of genes beside those named.
+    pub fn keeps(self) -> Kept {
+        match self {
+            Self::H5ad => Kept { name: "AnnData", cell_columns: true, gene_columns: None },
+            Self::TenX => Kept {
+                name: "10x HDF5",
+                cell_columns: false,
+                gene_columns: Some(&["gene_ids", "probe_ids", "genome", "feature_types"]),
+            },
+            Self::Mtx => Kept {
+                name: "10x Matrix Market",
+                cell_columns: false,
+                gene_columns: Some(&["gene_ids", "probe_ids", "feature_types"]),
+            },
+            Self::Table { .. } => Kept { name: "csv and tsv", cell_columns: false, gene_columns: Some(&[]) },
         }
     }
+}
+
+/// What a format has a place for.
+#[derive(Clone, Copy, Debug)]
+pub struct Kept {
+    /// What its files are called.
+    pub name: &'static str,
+    /// Whether columns of cells are kept.
+    pub cell_columns: bool,
+    /// The columns of genes that are kept; all of them if not given.
+    pub gene_columns: Option<&'static [&'static str]>,
 }
 
 #[cfg(test)]
@@ -45,7 +102,11 @@ mod tests {
     fn the_name_says_the_format() {
         assert_eq!(Format::of(Path::new("a.b/c.h5")).unwrap(), Format::TenX);
         assert_eq!(Format::of(Path::new("c.x.H5AD")).unwrap(), Format::H5ad);
-        for other in ["c", "h5", "c.h5.gz", "c.mtx", "c.h5ad.tmp"] {
+        assert_eq!(Format::of(Path::new("a.h5/")).unwrap(), Format::Mtx);
+        let table = |delimiter, gzip| Format::Table { delimiter, gzip };
+        assert_eq!(Format::of(Path::new("c.csv")).unwrap(), table(b',', false));
+        assert_eq!(Format::of(Path::new("c.TSV.gz")).unwrap(), table(b'\t', true));
+        for other in ["c", "h5", ".h5", "c.h5.gz", "c.mtx", "c.gz", "c.h5ad.tmp"] {
             let message = Format::of(Path::new(other)).unwrap_err().to_string();
             assert!(message.contains(".h5 ") && message.contains(".h5ad "), "{message}");
         }

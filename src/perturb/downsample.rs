@@ -6,11 +6,10 @@ use super::draw::{Coin, choose};
 use super::rows::Rows;
 use super::written::{Counter, Written};
 use super::{Setup, cell_store, check_counts, check_format, check_share, content, record};
-use crate::atomic::write_atomically;
 use crate::error::{Error, Result};
 use crate::io::Source;
 use crate::matrix::RowBlock;
-use crate::output::{Format, MatrixFile};
+use crate::output::{Format, MatrixFile, write_atomically};
 use crate::random::{Purpose, generator};
 use crate::store::{Prepared, RowEntries, Summary};
 
@@ -165,7 +164,7 @@ pub fn downsample(
     let draw = Draw::new(options.amount, options.setup.seed, summary)?;
     let record = record("downsample", source, vec![options.amount.option()], &options.setup);
     let rows = Rows { store, block_entries: options.setup.block_entries };
-    let counter = write_atomically(path, options.setup.force, |temporary| {
+    let counter = write_atomically(path, format, options.setup.force, |temporary| {
         let mut file = MatrixFile::create(temporary, format, content(source, summary, &record))?;
         let mut counter = Counter::new(store.n_cols());
         rows.rewrite(
@@ -191,6 +190,6 @@ pub fn downsample(
         input_nnz: summary.tally.nnz,
         input_molecules: totals.iter().sum(),
         smaller_cells,
-        output: counter.finish(path, summary)?,
+        output: counter.finish(path, format, summary)?,
     })
 }

@@ -6,10 +6,9 @@ use super::rows::Rows;
 use super::select::{Order, last_rank};
 use super::written::{Counter, Written};
 use super::{Setup, cell_store, check_format, check_share, content, record};
-use crate::atomic::write_atomically;
 use crate::error::{Error, Result};
 use crate::io::{Dtype, Source};
-use crate::output::{Content, Format, MatrixFile};
+use crate::output::{Content, Format, MatrixFile, write_atomically};
 use crate::store::Prepared;
 
 /// The layer of all entries.
@@ -134,7 +133,7 @@ pub fn mask(
     let layers = [(TRUTH, content.values), (MASKED, Dtype::U8)];
     let content = if truth { Content { layers: &layers, ..content } } else { content };
     let stays = |cell: usize, gene: u32| last.is_some_and(|last| order.rank(cell, gene) <= last);
-    let counter = write_atomically(path, options.setup.force, |temporary| {
+    let counter = write_atomically(path, format, options.setup.force, |temporary| {
         let file = MatrixFile::create(temporary, format, content)?;
         write(file, rows, content.layers.len(), stays, &|n| progress("masking", n))
     })?;
@@ -148,7 +147,7 @@ pub fn mask(
         input_density: input_nnz as f64 / elements.max(1.0),
         hidden: input_nnz - keep,
         truth,
-        output: counter.finish(path, summary)?,
+        output: counter.finish(path, format, summary)?,
     })
 }
 

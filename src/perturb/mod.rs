@@ -1,8 +1,9 @@
-//! Benchmark inputs made from a matrix: entries hidden, molecules thinned out, molecules split in two.
+//! Matrices made from a matrix: entries hidden, molecules thinned out, molecules split in two; or the same in another format.
 //!
 //! What happens to an entry depends on the seed, its cell and its gene (or, for molecules, on the entries of its cell): not on
 //! the file's layout, the threads, or how the work is cut.
 
+mod convert;
 mod downsample;
 mod draw;
 mod mask;
@@ -11,6 +12,7 @@ mod select;
 mod split;
 mod written;
 
+pub use convert::{ConvertOptions, ConvertReport, convert};
 pub use downsample::{Amount, DownsampleOptions, DownsampleReport, downsample};
 pub use mask::{Keep, MaskOptions, MaskReport, mask};
 pub use rows::BLOCK_ENTRIES;
@@ -83,7 +85,7 @@ fn value_dtype(summary: &Summary) -> Dtype {
 
 /// Refuses values that `format` has no place for.
 fn check_format(source: &dyn Source, store: &Store, format: Format, remedy: &str) -> Result<()> {
-    if format != Format::TenX {
+    if !format.is_counts_only() {
         return Ok(());
     }
     check_values(source, store, "whole numbers up to 2147483647, which is what 10x files hold", remedy, |x| {
@@ -160,7 +162,8 @@ fn record(
     if !selection.is_empty() {
         options.push(("selection", selection.to_owned()));
     }
-    Record { command, input: source.path().display().to_string(), options, seed: Some(setup.seed) }
+    let seed = Some(setup.seed);
+    Record { command, input: source.path().display().to_string(), options, seed }
 }
 
 /// What a file made from `source` holds beside the entries.
@@ -170,6 +173,8 @@ fn content<'a>(source: &'a dyn Source, summary: &Summary, record: &'a Record) ->
         genes: source.genes(),
         genome: source.genome(),
         values: value_dtype(summary),
+        whole: summary.integer,
+        dense: false,
         layers: &[],
         record,
     }

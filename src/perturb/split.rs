@@ -11,10 +11,9 @@ use super::draw::Coin;
 use super::rows::Rows;
 use super::written::{Counter, Written};
 use super::{Setup, cell_store, check_counts, check_format, check_share, content, record};
-use crate::atomic::prepare;
 use crate::error::Result;
 use crate::io::Source;
-use crate::output::{Format, MatrixFile};
+use crate::output::{Format, MatrixFile, prepare};
 use crate::random::{Purpose, generator};
 use crate::store::Prepared;
 
@@ -118,9 +117,10 @@ pub fn split(
         files.into_iter().try_for_each(MatrixFile::finish)?;
         Ok(counters)
     };
-    let (train_file, (test_file, counters)) = prepare(train, options.setup.force, |train_path| {
-        prepare(test, options.setup.force, |test_path| write(train_path, test_path))
-    })?;
+    let (train_file, (test_file, counters)) =
+        prepare(train, formats[0], options.setup.force, |train_path| {
+            prepare(test, formats[1], options.setup.force, |test_path| write(train_path, test_path))
+        })?;
     test_file.publish()?;
     train_file.publish()?;
     let [train_counter, test_counter] = counters;
@@ -128,7 +128,7 @@ pub fn split(
         n_cells: store.n_rows(),
         n_genes: store.n_cols(),
         input_nnz: summary.tally.nnz,
-        train: train_counter.finish(train, summary)?,
-        test: test_counter.finish(test, summary)?,
+        train: train_counter.finish(train, formats[0], summary)?,
+        test: test_counter.finish(test, formats[1], summary)?,
     })
 }

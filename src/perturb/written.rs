@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::matrix::RowBlock;
+use crate::output::{self, Format};
 use crate::store::Summary;
 
 /// A matrix that was written.
@@ -60,7 +61,7 @@ impl Counter {
 
     /// The counts of the matrix, once it is at `path`.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole numbers below 2^53")]
-    pub(super) fn finish(self, path: &Path, before: &Summary) -> Result<Written> {
+    pub(super) fn finish(self, path: &Path, format: Format, before: &Summary) -> Result<Written> {
         let emptied = before.col_nnz.iter().zip(&self.gene_nnz).filter(|&(&had, &left)| had > 0 && left == 0);
         let elements = before.row_nnz.len() as f64 * before.col_nnz.len() as f64;
         Ok(Written {
@@ -70,7 +71,7 @@ impl Counter {
             molecules: before.integer.then_some(self.total as u64),
             emptied_cells: self.emptied_cells,
             emptied_genes: emptied.count(),
-            bytes: path.metadata().map_err(|e| Error::io(path, "read back", e))?.len(),
+            bytes: output::size(path, format)?,
         })
     }
 }

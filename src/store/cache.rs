@@ -31,8 +31,8 @@ const SPAN_BYTES: usize = 64 << 10;
 pub struct Cache<'a> {
     /// Hash of the input's bytes and of everything else that a store depends on.
     key: String,
-    input: PathBuf,
-    stamp: Stamp,
+    /// The files of the input, and what they were like.
+    inputs: Vec<(PathBuf, Stamp)>,
     listener: &'a dyn Listener,
 }
 
@@ -59,27 +59,36 @@ struct Record {
 }
 
 impl<'a> Cache<'a> {
-    /// Reads `input` once for its hash; `progress` is told the bytes. `listener` is told which stores are used again,
+    /// Reads the files of the input once for their hashes; `progress` is told the bytes. `listener` is told which stores are used again,
     /// and which cannot be.
     ///
     /// # Errors
-    /// When the file cannot be read.
+    /// When a file cannot be read.
     pub fn of(
-        input: &Path,
+        inputs: &[PathBuf],
         options: &ReadOptions,
         dtype: StoreDtype,
         progress: &dyn Fn(u64),
         listener: &'a dyn Listener,
     ) -> Result<Self> {
-        let stamp = stamp(input)?;
-        let content = hash(input, progress)?;
+        let mut stamped = Vec::new();
+        let mut content = Vec::new();
+        for input in inputs {
+            stamped.push((input.clone(), stamp(input)?));
+            content.push(hash(input, progress)?);
+        }
+        let content = content.join(" ");
         let mut hasher = blake3::Hasher::new();
         // Text in which nothing can be taken for something else.
-        let ReadOptions { genome, layer, use_raw, values: _ } = options; // no store is made of other values
-        let text = format!("{VERSION} {content} {genome:?} {layer:?} {use_raw} {dtype:?}");
+        // No store is made of other values.
+        let ReadOptions { genome, layer, use_raw, orientation, values: _, prefix: _, scratch: _ } = options;
+        let mut text = format!("{VERSION} {content} {genome:?} {layer:?} {use_raw} {dtype:?}");
+        if let Some(orientation) = orientation {
+            text += &format!(" {orientation:?}");
+        }
         hasher.update(text.as_bytes());
         let key = hasher.finalize().to_hex()[..32].to_owned();
-        Ok(Self { key, input: input.to_owned(), stamp, listener })
+        Ok(Self { key, inputs: stamped, listener })
     }
 
     fn path(&self, dir: &Path, major: Major) -> PathBuf {
@@ -154,8 +163,10 @@ impl<'a> Cache<'a> {
 
     /// Gives the finished store in `file` its record and its name.
     pub(super) fn publish(&self, mut store: Store, file: NamedTempFile, dir: &Path) -> Result<Store> {
-        if stamp(&self.input)? != self.stamp {
-            return Err(Error::changed(&self.input, "file"));
+        for (input, stamped) in &self.inputs {
+            if stamp(input)? != *stamped {
+                return Err(Error::changed(input, "file"));
+            }
         }
         let summary = store.summary();
         let record = Record {

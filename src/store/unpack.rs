@@ -55,6 +55,7 @@ pub fn unpack(
     if let Some(kept) = storing.find(source, source.major()) {
         return Ok(kept);
     }
+    source.load(&|n| progress("parsing", n))?;
     let mut layout = guess(source, real_dtype);
     let mut names = NAMES.iter();
     let mut is_known = false;

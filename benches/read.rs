@@ -1,0 +1,45 @@
+//! Times reading of whole files, as a command that reads them would: `cargo bench --bench read -- FILE...`
+//!
+//! Prints, for each file, the shortest and the median time of some passes in milliseconds, and the entries. Without files, reads
+//! one of the repository's.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use late_fast::io::{ReadOptions, open};
+
+const PASSES: usize = 7;
+
+fn main() {
+    let mut files: Vec<PathBuf> =
+        std::env::args_os().skip(1).filter(|argument| argument != "--bench").map(PathBuf::from).collect();
+    if files.is_empty() {
+        files.push(Path::new(env!("CARGO_MANIFEST_DIR")).join("data/pbmc3k_hg19.h5"));
+    }
+    for file in files {
+        let mut times = Vec::new();
+        let mut nnz = 0;
+        for _ in 0..PASSES {
+            let started = Instant::now();
+            let read = || {
+                let source = open(&file, &ReadOptions::default())?;
+                let mut sum = 0.0;
+                nnz = source
+                    .for_each_block(&mut |block, _| {
+                        sum += block.into_reals().values.iter().sum::<f64>();
+                        Ok(())
+                    })?
+                    .nnz;
+                Ok::<f64, late_fast::Error>(sum)
+            };
+            let read: Result<f64, _> = { read }();
+            if let Err(error) = read {
+                eprintln!("{error}");
+                std::process::exit(1);
+            }
+            times.push(started.elapsed().as_secs_f64() * 1e3);
+        }
+        times.sort_by(f64::total_cmp);
+        println!("{:9.1} {:9.1} ms {nnz:>10} entries  {}", times[0], times[PASSES / 2], file.display());
+    }
+}

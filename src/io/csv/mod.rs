@@ -1,0 +1,234 @@
+//! Tables of text: names in the first line and the first column, numbers elsewhere; comma, tab or semicolon, also compressed.
+//!
+//! The names of the lines are known when all of it was read. So it is parsed on opening, once, into a [`Spill`]: reading it
+//! a second time would cost inflating and searching again.
+
+mod names;
+mod parse;
+
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+
+use self::names::{look_like_barcodes, look_like_genes};
+use self::parse::{Dialect, Rows, split_names};
+use super::spill::{CHUNK_ENTRIES, Spill, SpillWriter};
+use super::{InPlace, ReadOptions, Source, Tally, note_repeats};
+use crate::error::{Error, Result};
+use crate::matrix::{Axis, Block, Major};
+use crate::parallel;
+use crate::text::{Lines, read_lines};
+
+/// Bytes of text that a task parses.
+const PIECE_BYTES: usize = 1 << 16;
+/// What may stand between fields.
+const DELIMITERS: [(u8, &str); 3] = [(b',', "commas"), (b'\t', "tabs"), (b';', "semicolons")];
+
+/// A table.
+pub(super) struct Table {
+    path: PathBuf,
+    layout: String,
+    major: Major,
+    cells: Axis,
+    genes: Axis,
+    spill: Spill,
+    notes: Vec<String>,
+    warnings: Vec<String>,
+}
+
+impl Table {
+    /// Reads the file; `progress` is told the bytes of it.
+    pub(super) fn open(path: &Path, options: &ReadOptions, progress: &dyn Fn(u64)) -> Result<Self> {
+        let major = options.orientation.unwrap_or(Major::Cells);
+        let mut notes = Vec::new();
+        let expected_bytes = path.metadata().map_err(|e| Error::io(path, "examine", e))?.len();
+        let spill = SpillWriter::new(&options.scratch(), expected_bytes, CHUNK_ENTRIES);
+        let (dialect, rows, spill) =
+            read_lines(path, progress, |blocks| read_table(path, major, blocks, spill, &mut notes))?;
+        let mut axes = [rows, dialect.columns].map(Axis::from_names);
+        for (axis, noun) in axes.iter_mut().zip(dialect.nouns) {
+            strip_byte_literals(axis, noun, &mut notes);
+        }
+        if major == Major::Genes {
+            axes.reverse();
+        }
+        let [cells, genes] = axes;
+        note_repeats(&cells, &genes, &mut notes);
+        let warnings = check_orientation(major, &cells, &genes).into_iter().collect();
+        let delimiter =
+            DELIMITERS.iter().find(|(byte, _)| *byte == dialect.delimiter).map_or("", |(_, name)| name);
+        let layout = format!("text with {delimiter} (a line is a {})", major.row_noun());
+        Ok(Self { path: path.to_owned(), layout, major, cells, genes, spill, notes, warnings })
+    }
+}
+
+/// Reads all lines: how the table is written, the names of its lines, and the values.
+fn read_table(
+    path: &Path,
+    major: Major,
+    blocks: &mut dyn Iterator<Item = Result<Lines>>,
+    mut spill: SpillWriter,
+    notes: &mut Vec<String>,
+) -> Result<(Dialect, Vec<String>, Spill)> {
+    let mut first_block = blocks.next().transpose()?.unwrap_or_default();
+    let header = first_block.take_first().unwrap_or_default();
+    if first_block.bytes.is_empty() {
+        // A first line that is longer than a block.
+        first_block = blocks.next().transpose()?.unwrap_or_default();
+    }
+    let mut lossy = 0;
+    let dialect = read_header(path, major, &header, &first_block, &mut lossy, notes)?;
+    drop(header);
+    let mut names = Vec::new();
+    let parse = |block: Result<Lines>| {
+        let block = block?;
+        let pieces = block.pieces(PIECE_BYTES);
+        let parts: Vec<Result<Rows>> =
+            pieces.into_par_iter().map(|(first, piece)| dialect.parse(path, first, piece)).collect();
+        Ok(parts)
+    };
+    parallel::ahead(std::iter::once(Ok(first_block)).chain(blocks), parse, |parts: Result<Vec<_>>| {
+        for part in parts? {
+            let Rows { names: mut new, lossy: more, block } = part?;
+            for row in 0..block.n_rows() {
+                let (indices, values) = block.row(row);
+                spill.push_row(names.len() + row, indices, values)?;
+            }
+            names.append(&mut new);
+            lossy += more;
+        }
+        Ok(())
+    })?;
+    if names.is_empty() || u32::try_from(names.len()).is_err() {
+        let expected = "a line for each cell or gene below the first one";
+        let remedy = "check that this is the right file, and a whole one";
+        return Err(Error::input(path, "lines", expected, names.len().to_string(), remedy));
+    }
+    if lossy > 0 {
+        notes.push(format!("{lossy} names are not UTF-8; other bytes were replaced"));
+    }
+    let spill = spill.finish(names.len())?;
+    Ok((dialect, names, spill))
+}
+
+/// What the first line tells, with a look at the next one.
+fn read_header(
+    path: &Path,
+    major: Major,
+    header: &[u8],
+    next: &Lines,
+    lossy: &mut usize,
+    notes: &mut Vec<String>,
+) -> Result<Dialect> {
+    let problem = |line: u64, expected: &str, found: String| {
+        let remedy = "give a table with names in the first line and in the first column, and commas, tabs or semicolons \
+                      between fields";
+        Error::input(path, format!("line {line}"), expected, found, remedy)
+    };
+    let second = Lines::of(next.first, &next.bytes).map(|(_, line)| line).find(|line| !line.is_empty());
+    let second = second.unwrap_or_default();
+    let count = |line: &[u8], byte: u8| memchr::memchr_iter(byte, line).count();
+    // A first line without any is a single name, above a column of names and one of values.
+    let [line, other] = [header, second];
+    let sample = if DELIMITERS.iter().any(|(byte, _)| count(line, *byte) > 0) { line } else { other };
+    let (n, delimiter) =
+        DELIMITERS.iter().rev().map(|(byte, _)| (count(sample, *byte), *byte)).max().unwrap_or((0, b','));
+    if n == 0 {
+        return Err(problem(1, "commas, tabs or semicolons between names", "none of them".into()));
+    }
+    let unbalanced = |line| problem(line, "quotes that are closed on the same line", "an open one".into());
+    let mut columns = split_names(header, delimiter, lossy).ok_or_else(|| unbalanced(1))?;
+    let fields = split_names(second, delimiter, &mut 0).ok_or_else(|| unbalanced(next.first))?.len();
+    if fields == columns.len() + 1 && !second.is_empty() {
+        notes.push("the first line has no field above the names of the lines, as R writes it".into());
+    } else {
+        columns.remove(0);
+    }
+    if u32::try_from(columns.len()).is_ok_and(|n| n < u32::MAX) {
+        let nouns = [major.row_noun(), major.other().row_noun()];
+        return Ok(Dialect { delimiter, columns, nouns });
+    }
+    Err(problem(1, "fewer than 2^32 columns", columns.len().to_string()))
+}
+
+/// Names like `b'ENSMUSG00000051951'`, which Python makes of bytes, lose what is no name.
+fn strip_byte_literals(axis: &mut Axis, noun: &str, notes: &mut Vec<String>) {
+    let inner = |name: &str| {
+        let quoted = name.strip_prefix('b')?;
+        let quote = quoted.chars().next().filter(|quote| matches!(quote, '\'' | '"'))?;
+        quoted[1..].strip_suffix(quote).map(str::to_owned)
+    };
+    let stripped: Option<Vec<String>> = axis.names.iter().map(|name| inner(name)).collect();
+    if let Some(names) = stripped.filter(|names| !names.is_empty()) {
+        notes.push(format!("{noun} names were like {}; they are read as {}", axis.names[0], names[0]));
+        axis.names = names;
+    }
+}
+
+/// A warning where cells look like genes, or genes like cells.
+fn check_orientation(major: Major, cells: &Axis, genes: &Axis) -> Option<String> {
+    let (gene_like, barcode_like) = (look_like_genes(&cells.names), look_like_barcodes(&genes.names));
+    let mixed_up =
+        (gene_like && !look_like_genes(&genes.names)) || (barcode_like && !look_like_barcodes(&cells.names));
+    let first = |axis: &Axis| axis.names.first().cloned().unwrap_or_default();
+    let other = major.other().row_noun();
+    mixed_up.then(|| {
+        format!(
+            "cells and genes seem to be mixed up: a line is read as a {}, and so {:?} as a cell and {:?} as a gene; \
+             if the lines are {other}s, give --orientation {other}s",
+            major.row_noun(),
+            first(cells),
+            first(genes)
+        )
+    })
+}
+
+impl Source for Table {
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn layout(&self) -> String {
+        self.layout.clone()
+    }
+
+    fn major(&self) -> Major {
+        self.major
+    }
+
+    fn cells(&self) -> &Axis {
+        &self.cells
+    }
+
+    fn genes(&self) -> &Axis {
+        &self.genes
+    }
+
+    fn declared_nnz(&self) -> u64 {
+        self.spill.nnz()
+    }
+
+    fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    fn for_each_block(&self, consume: &mut dyn FnMut(Block, &Tally) -> Result<()>) -> Result<Tally> {
+        self.spill.for_each_block(consume)
+    }
+
+    fn sample(&self) -> Option<Vec<f64>> {
+        Some(self.spill.sample())
+    }
+
+    fn in_place(&self) -> Option<InPlace> {
+        None
+    }
+
+    fn describe(&self) -> Vec<(String, String)> {
+        Vec::new()
+    }
+}

@@ -1,0 +1,279 @@
+//! A text file as blocks of whole lines.
+//!
+//! Inflating is sequential and takes as long as parsing: it has a thread of its own, which is never more than a few
+//! blocks ahead.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
+
+use flate2::bufread::MultiGzDecoder;
+use memchr::{memchr, memchr_iter, memrchr};
+
+use crate::error::{Error, Result};
+
+/// Bytes of a block; longer lines are blocks of their own.
+const BLOCK_BYTES: usize = 1 << 20;
+/// Blocks that wait to be parsed.
+const BLOCKS_AHEAD: usize = 2;
+/// The longest line: a name and a number for each of some hundred million cells.
+const MOST_LINE_BYTES: usize = 1 << 30;
+/// Bytes that are read from the file at a time.
+const BUFFER_BYTES: usize = 1 << 17;
+const GZIP: [u8; 2] = [0x1f, 0x8b];
+const UTF8_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// Consecutive whole lines. Only the last one of a file may lack its line feed.
+#[derive(Debug, Default)]
+pub(crate) struct Lines {
+    /// The text, line feeds included.
+    pub(crate) bytes: Vec<u8>,
+    /// Number of the first line; the file's first is 1.
+    pub(crate) first: u64,
+}
+
+impl Lines {
+    /// Takes the first line off, without its line feed.
+    pub(crate) fn take_first(&mut self) -> Option<Vec<u8>> {
+        if self.bytes.is_empty() {
+            return None;
+        }
+        let end = memchr(b'\n', &self.bytes).map_or(self.bytes.len(), |end| end + 1);
+        let rest = self.bytes.split_off(end);
+        let mut line = std::mem::replace(&mut self.bytes, rest);
+        self.first += 1;
+        line.truncate(trim_end(&line).len());
+        Some(line)
+    }
+
+    /// Drops the lines before number `line`.
+    pub(crate) fn drop_before(&mut self, line: u64) {
+        while self.first < line && self.take_first().is_some() {}
+    }
+
+    /// Cuts the block into pieces of about `size` bytes, each with the number of its first line.
+    pub(crate) fn pieces(&self, size: usize) -> Vec<(u64, &[u8])> {
+        let mut pieces = Vec::new();
+        let (mut rest, mut line) = (&self.bytes[..], self.first);
+        while !rest.is_empty() {
+            let from = size.min(rest.len());
+            let end = memchr(b'\n', &rest[from..]).map_or(rest.len(), |end| from + end + 1);
+            let (piece, after) = rest.split_at(end);
+            pieces.push((line, piece));
+            line += memchr_iter(b'\n', piece).count() as u64;
+            rest = after;
+        }
+        pieces
+    }
+
+    /// The lines of a piece that starts with line `first`: their numbers and what is on them.
+    pub(crate) fn of(first: u64, piece: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
+        let mut rest = piece;
+        let lines = std::iter::from_fn(move || {
+            if rest.is_empty() {
+                return None;
+            }
+            let end = memchr(b'\n', rest).map_or(rest.len(), |end| end + 1);
+            let (line, after) = rest.split_at(end);
+            rest = after;
+            Some(trim_end(line))
+        });
+        (first..).zip(lines)
+    }
+}
+
+/// The line without line feed and carriage return.
+fn trim_end(line: &[u8]) -> &[u8] {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    line.strip_suffix(b"\r").unwrap_or(line)
+}
+
+/// Whether a file that begins with `head` is compressed.
+pub(crate) fn is_gzip(head: &[u8]) -> bool {
+    head.starts_with(&GZIP)
+}
+
+/// Opens a text file, compressed or not, all members of it.
+pub(crate) fn open_text(path: &Path) -> Result<Box<dyn BufRead + Send>> {
+    open_counting(path, None)
+}
+
+fn open_counting<'a>(path: &Path, read: Option<&'a AtomicU64>) -> Result<Box<dyn BufRead + Send + 'a>> {
+    let failed = |e| Error::io(path, "open", e);
+    let file = File::open(path).map_err(failed)?;
+    let mut input = BufReader::with_capacity(BUFFER_BYTES, Counting { file, read });
+    let head = input.fill_buf().map_err(|e| Error::io(path, "read", e))?;
+    if is_gzip(head) {
+        return Ok(Box::new(BufReader::with_capacity(BUFFER_BYTES, MultiGzDecoder::new(input))));
+    }
+    Ok(Box::new(input))
+}
+
+/// A file of which is known how much was read.
+struct Counting<'a> {
+    file: File,
+    read: Option<&'a AtomicU64>,
+}
+
+impl Read for Counting<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let n = self.file.read(buffer)?;
+        if let Some(read) = self.read {
+            read.fetch_add(n as u64, Ordering::Relaxed);
+        }
+        Ok(n)
+    }
+}
+
+/// Hands the blocks of a text file to `consume`, without a byte order mark. `progress` is told the bytes of the file,
+/// as they are on disk, since it was called last.
+///
+/// # Errors
+/// Those of `consume`; and through the blocks: when the file cannot be read, is cut off or damaged, or has a line that
+/// is too long.
+pub(crate) fn read_lines<T>(
+    path: &Path,
+    progress: &dyn Fn(u64),
+    consume: impl FnOnce(&mut dyn Iterator<Item = Result<Lines>>) -> Result<T>,
+) -> Result<T> {
+    let read = AtomicU64::new(0);
+    let mut input = open_counting(path, Some(&read))?;
+    std::thread::scope(|scope| {
+        let (sender, receiver) = sync_channel(BLOCKS_AHEAD);
+        std::thread::Builder::new()
+            .name("late-fast-text".into())
+            .spawn_scoped(scope, move || {
+                if let Err(error) = send_blocks(path, &mut *input, &sender) {
+                    // Nobody listens any more when the consumer has failed, too.
+                    let _ = sender.send(Err(error));
+                }
+            })
+            .map_err(|e| Error::io(path, "start a thread to read", e))?;
+        let mut told = 0;
+        let mut blocks = receiver.into_iter().inspect(|_| {
+            let now = read.load(Ordering::Relaxed);
+            progress(now - told);
+            told = now;
+        });
+        consume(&mut blocks)
+    })
+}
+
+fn send_blocks(path: &Path, input: &mut dyn BufRead, sender: &SyncSender<Result<Lines>>) -> Result<()> {
+    let mut carry = Vec::new();
+    let mut first = 1;
+    let mut is_begin = true;
+    loop {
+        let mut bytes = std::mem::take(&mut carry);
+        let old = bytes.len();
+        bytes.reserve(BLOCK_BYTES);
+        let n = (&mut *input).take(BLOCK_BYTES as u64).read_to_end(&mut bytes);
+        let is_end = n.map_err(|e| read_problem(path, e))? < BLOCK_BYTES;
+        if is_begin && bytes.starts_with(UTF8_MARK) {
+            bytes.drain(..UTF8_MARK.len());
+        }
+        let old = if std::mem::take(&mut is_begin) { 0 } else { old };
+        if !is_end {
+            match memrchr(b'\n', &bytes[old..]) {
+                Some(end) => {
+                    // A block's worth: what is left over of it fits without growing again.
+                    carry = Vec::with_capacity(BLOCK_BYTES * 2);
+                    carry.extend_from_slice(&bytes[old + end + 1..]);
+                    bytes.truncate(old + end + 1);
+                }
+                None if bytes.len() > MOST_LINE_BYTES => {
+                    let expected = format!("lines of at most {MOST_LINE_BYTES} bytes");
+                    let remedy = "this is not a table of numbers; take another file";
+                    return Err(Error::input(
+                        path,
+                        format!("line {first}"),
+                        expected,
+                        "a longer one",
+                        remedy,
+                    ));
+                }
+                None => {
+                    carry = bytes;
+                    continue;
+                }
+            }
+        }
+        let n_lines = memchr_iter(b'\n', &bytes).count() as u64;
+        if !bytes.is_empty() && sender.send(Ok(Lines { bytes, first })).is_err() {
+            return Ok(());
+        }
+        if is_end {
+            return Ok(());
+        }
+        first += n_lines;
+    }
+}
+
+/// What is wrong when a text file cannot be read on.
+pub(crate) fn read_problem(path: &Path, error: std::io::Error) -> Error {
+    use std::io::ErrorKind;
+    let remedy = "the file is incomplete or damaged; download or write it again";
+    match error.kind() {
+        ErrorKind::UnexpectedEof => {
+            Error::input(path, "compressed data", "a whole gzip file", "its end is missing", remedy)
+        }
+        ErrorKind::InvalidData | ErrorKind::InvalidInput => {
+            Error::input(path, "compressed data", "a whole gzip file", error.to_string(), remedy)
+        }
+        _ => Error::io(path, "read", error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    fn blocks_of(content: &[u8]) -> Vec<Lines> {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(content).unwrap();
+        let told = std::cell::Cell::new(0);
+        let blocks = read_lines(file.path(), &|n| told.set(told.get() + n), |blocks| {
+            blocks.collect::<Result<Vec<_>>>()
+        });
+        assert_eq!(told.get(), content.len() as u64);
+        blocks.unwrap()
+    }
+
+    #[test]
+    fn blocks_are_whole_lines_that_are_counted() {
+        let mut text = Vec::new();
+        for line in 1..=40_000_u64 {
+            text.extend(format!("{line} {}\r\n", "x".repeat(usize::try_from(line % 100).unwrap())).bytes());
+        }
+        text.extend(b"end".repeat(1 << 19));
+        let blocks = blocks_of(&text);
+        assert!(blocks.len() > 2);
+        assert_eq!(blocks.iter().flat_map(|block| block.bytes.clone()).collect::<Vec<_>>(), text);
+        let mut next = 1;
+        for block in &blocks {
+            for (first, piece) in block.pieces(1000) {
+                for (number, line) in Lines::of(first, piece) {
+                    assert_eq!(number, next);
+                    next += 1;
+                    assert!(number > 40_000 || line.starts_with(format!("{number} ").as_bytes()));
+                    assert!(!line.ends_with(b"\r"));
+                }
+            }
+        }
+        assert_eq!(next, 40_002);
+    }
+
+    #[test]
+    fn marks_and_single_lines_are_taken_off() {
+        let mut blocks = blocks_of(b"\xef\xbb\xbfone\r\n\ntwo");
+        assert_eq!(blocks[0].take_first().unwrap(), b"one");
+        assert_eq!(blocks[0].first, 2);
+        blocks[0].drop_before(3);
+        assert_eq!(blocks[0].take_first().unwrap(), b"two");
+        assert!(blocks[0].take_first().is_none());
+        assert!(blocks_of(b"").is_empty());
+    }
+}
