@@ -164,7 +164,7 @@ fn losses_are_told() {
     let input = input.to_str().unwrap();
     let told = |out: &str, part: &str| {
         let run = place.succeed(&["convert", input, out]);
-        assert_eq!(run.stderr.contains(part), true, "{}", run.stderr);
+        assert!(run.stderr.contains(part), "{}", run.stderr);
     };
     told("out.h5", "10x HDF5 files have no place for columns of cells");
     told("out/", "10x Matrix Market files have no place for columns of cells");

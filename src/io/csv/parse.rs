@@ -1,5 +1,6 @@
 //! Lines of a table.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use memchr::memchr;
@@ -32,6 +33,8 @@ pub(super) struct Rows {
     pub(super) block: RowBlock,
 }
 
+type NameAndRest<'a> = (Cow<'a, [u8]>, Option<&'a [u8]>);
+
 /// Why a line cannot be used.
 enum Fault {
     /// So many values.
@@ -54,7 +57,7 @@ impl Dialect {
                 Ok(parts) => parts,
                 Err(fault) => return Err(self.problem(path, number, "", fault)),
             };
-            let name = to_text(name.into(), &mut rows.lossy);
+            let name = to_text(name, &mut rows.lossy);
             if let Err(fault) = self.parse_values(values, &mut rows.block) {
                 return Err(self.problem(path, number, &name, fault));
             }
@@ -65,10 +68,7 @@ impl Dialect {
     }
 
     /// The name that a line begins with, and what follows the delimiter behind it, if there is one.
-    fn split_name<'a>(
-        &self,
-        line: &'a [u8],
-    ) -> Result<(std::borrow::Cow<'a, [u8]>, Option<&'a [u8]>), Fault> {
+    fn split_name<'a>(&self, line: &'a [u8]) -> Result<NameAndRest<'a>, Fault> {
         let is_quoted = line.first() == Some(&b'"');
         let end = if is_quoted {
             closing_quote(line)? + 1
@@ -217,7 +217,7 @@ fn closing_quote(text: &[u8]) -> Result<usize, Fault> {
     }
 }
 
-fn unquote(text: &[u8]) -> std::borrow::Cow<'_, [u8]> {
+fn unquote(text: &[u8]) -> Cow<'_, [u8]> {
     if memchr(b'"', text).is_none() {
         return text.into();
     }
@@ -231,7 +231,7 @@ fn unquote(text: &[u8]) -> std::borrow::Cow<'_, [u8]> {
     plain.into()
 }
 
-fn to_text(name: std::borrow::Cow<'_, [u8]>, lossy: &mut usize) -> String {
+fn to_text(name: Cow<'_, [u8]>, lossy: &mut usize) -> String {
     String::from_utf8(name.into_owned()).unwrap_or_else(|error| {
         *lossy += 1;
         String::from_utf8_lossy(error.as_bytes()).into_owned()
