@@ -126,7 +126,8 @@ mod tests {
     fn bits_are_put_back() {
         for size in [1, 2, 4, 8] {
             for count in [0, 8, 24, 64, 13] {
-                let elements: Vec<u8> = (0..=255_u8).cycle().step_by(11).take(size * count + 1).collect();
+                let rest = usize::from(size > 1);
+                let elements: Vec<u8> = (0..=255_u8).cycle().step_by(11).take(size * count + rest).collect();
                 let mut planes = elements.clone();
                 if count % 8 == 0 {
                     planes[..size * count].fill(0);
