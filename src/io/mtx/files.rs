@@ -74,7 +74,7 @@ impl Files {
         let find = |names: &[&str], what: &str| {
             existing(dir, prefix, names).ok_or_else(|| {
                 let expected = format!("{prefix}{}, {what}", names.join(&format!(" or {prefix}")));
-                Error::input(dir, "directory", expected, "none of these", REMEDY)
+                Error::input(matrix, "files beside it", expected, "none of these", REMEDY)
             })
         };
         Ok(Self {
