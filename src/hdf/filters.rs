@@ -2,11 +2,14 @@
 
 use std::path::Path;
 
-use super::lzf;
+use super::codec::{blosc, lz4, lzf, zstd};
+use super::shuffle::unshuffle;
 use crate::error::{Error, Result};
 
-/// More than deflate can expand: declared chunk sizes beyond this are lies.
+/// More than deflate, LZF, LZ4 and Blosc without Zstandard can expand: declared chunk sizes beyond this are lies.
 const MAX_EXPANSION: u64 = 1100;
+/// More than Zstandard can: four bytes may stand for a block of 128 KiB.
+const MAX_EXPANSION_ZSTD: u64 = 1 << 16;
 
 /// A filter this program can undo.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +18,9 @@ pub(super) enum Filter {
     Shuffle,
     Fletcher32,
     Lzf,
+    Lz4,
+    Zstd,
+    Blosc,
 }
 
 /// The filters of a dataset, in the order in which its writer applied them.
@@ -72,10 +78,13 @@ impl Pipeline {
             2 => Ok(Filter::Shuffle),
             3 => Ok(Filter::Fletcher32),
             32000 => Ok(Filter::Lzf),
+            32001 => Ok(Filter::Blosc),
+            32004 => Ok(Filter::Lz4),
+            32015 => Ok(Filter::Zstd),
             id => Err(Error::input(
                 path,
                 name,
-                "gzip, shuffle, fletcher32, LZF or no compression",
+                "gzip, shuffle, fletcher32, LZF, LZ4, Zstandard, Blosc or no compression",
                 format!("HDF5 filter {id} ({})", filter_name(id)),
                 "re-save the file with gzip, for example write_h5ad(..., compression=\"gzip\")",
             )),
@@ -90,6 +99,9 @@ impl Pipeline {
             Filter::Shuffle => "shuffle",
             Filter::Fletcher32 => "fletcher32",
             Filter::Lzf => "LZF",
+            Filter::Lz4 => "LZ4",
+            Filter::Zstd => "Zstandard",
+            Filter::Blosc => "Blosc",
         });
         let names: Vec<_> = names.collect();
         if names.is_empty() { "none".to_owned() } else { names.join(" + ") }
@@ -97,8 +109,15 @@ impl Pipeline {
 
     /// Whether `stored` bytes can possibly expand to `size`.
     pub(super) fn can_expand(&self, stored: u64, size: u64) -> bool {
-        let compressed = self.0.iter().any(|filter| matches!(filter, Filter::Deflate | Filter::Lzf));
-        let bound = if compressed { stored.saturating_add(64).saturating_mul(MAX_EXPANSION) } else { stored };
+        let expansion = |filter: &Filter| match filter {
+            Filter::Shuffle | Filter::Fletcher32 => 1,
+            Filter::Deflate | Filter::Lzf | Filter::Lz4 => MAX_EXPANSION,
+            Filter::Zstd | Filter::Blosc => MAX_EXPANSION_ZSTD,
+        };
+        let bound = match self.0.iter().map(expansion).max().unwrap_or(1) {
+            1 => stored,
+            most => stored.saturating_add(64).saturating_mul(most),
+        };
         size <= bound
     }
 
@@ -137,93 +156,22 @@ impl Pipeline {
                         _ => return Err("its gzip stream is damaged"),
                     }
                 }
-                Filter::Lzf => {
+                Filter::Lzf | Filter::Lz4 | Filter::Zstd | Filter::Blosc => {
                     let output = grown(&mut scratch.spare, expanded);
-                    lzf::decompress(input, output).ok_or("its LZF stream is damaged")?;
+                    let decoded = match filter {
+                        Filter::Lzf => lzf::decompress(input, output).ok_or("its LZF stream is damaged"),
+                        Filter::Lz4 => lz4::decompress(input, output).ok_or("its LZ4 stream is damaged"),
+                        Filter::Zstd => {
+                            zstd::decompress(input, output).ok_or("its Zstandard stream is damaged")
+                        }
+                        _ => blosc::decompress(input, output, &mut scratch.inflater),
+                    };
+                    decoded?;
                     scratch.accept(expanded);
                 }
             }
         }
         if scratch.length == size { Ok(()) } else { Err("it has the wrong length") }
-    }
-}
-
-/// Gathers byte `j` of every element from plane `j`.
-fn unshuffle(planes: &[u8], elements: &mut [u8], element_size: usize) {
-    let count = planes.len() / element_size.max(1);
-    match element_size {
-        0 | 1 => elements.copy_from_slice(planes),
-        2 => unshuffle_2(planes, count, elements),
-        4 => unshuffle_4(planes, count, elements),
-        8 => unshuffle_8(planes, count, elements),
-        _ => {
-            for (byte, plane) in planes.chunks_exact(count.max(1)).take(element_size).enumerate() {
-                for (element, &value) in elements.chunks_exact_mut(element_size).zip(plane) {
-                    element[byte] = value;
-                }
-            }
-        }
-    }
-    let done = count * element_size;
-    elements[done..].copy_from_slice(&planes[done..]);
-}
-
-/// Elements that are gathered at a time. Halves join to 16, 32, 64 bits in passes over blocks of this size:
-/// each pass becomes vector instructions, which the plain loop over bytes does not (4.1 against 1.7 GB/s for 8
-/// bytes; a tree of interleavings in registers 1.9, shifts and masks in 64-bit words 1.3).
-const BLOCK: usize = 256;
-
-fn unshuffle_2(planes: &[u8], count: usize, elements: &mut [u8]) {
-    let mut joined = [0_u16; BLOCK];
-    for (block, output) in elements[..count * 2].chunks_mut(BLOCK * 2).enumerate() {
-        let length = output.len() / 2;
-        join_bytes(planes, count, 0, block * BLOCK, &mut joined[..length]);
-        for (element, value) in output.as_chunks_mut().0.iter_mut().zip(joined) {
-            *element = value.to_le_bytes();
-        }
-    }
-}
-
-fn unshuffle_4(planes: &[u8], count: usize, elements: &mut [u8]) {
-    let mut joined = [0_u32; BLOCK];
-    for (block, output) in elements[..count * 4].chunks_mut(BLOCK * 4).enumerate() {
-        let length = output.len() / 4;
-        join_words(planes, count, 0, block * BLOCK, &mut joined[..length]);
-        for (element, value) in output.as_chunks_mut().0.iter_mut().zip(joined) {
-            *element = value.to_le_bytes();
-        }
-    }
-}
-
-fn unshuffle_8(planes: &[u8], count: usize, elements: &mut [u8]) {
-    let (mut low, mut high) = ([0_u32; BLOCK], [0_u32; BLOCK]);
-    for (block, output) in elements[..count * 8].chunks_mut(BLOCK * 8).enumerate() {
-        let length = output.len() / 8;
-        join_words(planes, count, 0, block * BLOCK, &mut low[..length]);
-        join_words(planes, count, 4, block * BLOCK, &mut high[..length]);
-        for ((element, low), high) in output.as_chunks_mut().0.iter_mut().zip(low).zip(high) {
-            *element = (u64::from(low) | u64::from(high) << 32).to_le_bytes();
-        }
-    }
-}
-
-/// Joins planes `first` and `first + 1`, from element `start` on.
-fn join_bytes(planes: &[u8], count: usize, first: usize, start: usize, output: &mut [u16]) {
-    let plane = |byte: usize| &planes[byte * count + start..byte * count + start + output.len()];
-    let (low, high) = (plane(first), plane(first + 1));
-    for ((joined, &low), &high) in output.iter_mut().zip(low).zip(high) {
-        *joined = u16::from(low) | u16::from(high) << 8;
-    }
-}
-
-/// Joins the four planes from `first` on.
-fn join_words(planes: &[u8], count: usize, first: usize, start: usize, output: &mut [u32]) {
-    let (mut low, mut high) = ([0_u16; BLOCK], [0_u16; BLOCK]);
-    let length = output.len();
-    join_bytes(planes, count, first, start, &mut low[..length]);
-    join_bytes(planes, count, first + 2, start, &mut high[..length]);
-    for ((joined, low), high) in output.iter_mut().zip(low).zip(high) {
-        *joined = u32::from(low) | u32::from(high) << 16;
     }
 }
 
@@ -264,11 +212,8 @@ fn filter_name(id: i32) -> &'static str {
         5 => "n-bit",
         6 => "scale-offset",
         307 => "bzip2",
-        32001 => "Blosc",
-        32004 => "LZ4",
         32008 => "bitshuffle",
         32013 => "ZFP",
-        32015 => "Zstandard",
         32026 => "Blosc2",
         _ => "unknown",
     }
@@ -277,26 +222,6 @@ fn filter_name(id: i32) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn shuffle_is_undone_for_every_size_and_remainder() {
-        for size in [1, 2, 3, 4, 8, 16] {
-            for count in [0, 1, 7, 255, 256, 600] {
-                for rest in 0..size.min(3) {
-                    let elements: Vec<u8> =
-                        (0..=255_u8).cycle().step_by(7).take(size * count + rest).collect();
-                    let mut planes = Vec::new();
-                    for byte in 0..size {
-                        planes.extend((0..count).map(|index| elements[index * size + byte]));
-                    }
-                    planes.extend(&elements[size * count..]);
-                    let mut found = vec![0; elements.len()];
-                    unshuffle(&planes, &mut found, size);
-                    assert_eq!(found, elements, "size {size} count {count} rest {rest}");
-                }
-            }
-        }
-    }
 
     #[test]
     fn a_changed_byte_breaks_the_checksum() {

@@ -6,12 +6,13 @@
 //! anything of that size is allocated.
 
 mod chunk_index;
+mod codec;
 mod element;
 mod file;
 mod filters;
 mod heap;
-mod lzf;
 mod numeric;
+mod shuffle;
 mod storage;
 mod strings;
 mod write;

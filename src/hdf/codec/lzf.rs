@@ -1,7 +1,7 @@
 //! LZF, the light compression that h5py offers as `compression="lzf"`.
 
 /// Expands `input` into exactly `output`; `None` when the stream is damaged.
-pub(super) fn decompress(input: &[u8], output: &mut [u8]) -> Option<()> {
+pub(in crate::hdf) fn decompress(input: &[u8], output: &mut [u8]) -> Option<()> {
     let (mut from, mut to) = (0, 0);
     while from < input.len() {
         let control = usize::from(input[from]);
