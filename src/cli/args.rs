@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
+use super::evaluate::EvaluateArgs;
 use super::memory::parse_bytes;
 use crate::config::{KernelForm, Loss, LossNorm, ParamDtype, TrainConfig};
-use crate::evaluate::Scale;
 use crate::impute::{OutputDtype, OutputProducts, OutputScale, Policy, Shard};
+use crate::io::ReadOptions;
+use crate::matrix::Major;
 use crate::minibatch::Transform;
 use crate::perturb::SplitOptions;
 use crate::simulate::SimulateLayout;
@@ -73,7 +75,7 @@ pub(super) struct Common {
 /// The file to read.
 #[derive(Debug, Args)]
 pub(super) struct InputArgs {
-    /// 10x HDF5 (v2, v3) or AnnData h5ad; told apart by content
+    /// 10x HDF5 (v2, v3), AnnData h5ad, loom or pandas hd5; told apart by content
     #[arg(long = "input", visible_alias = "h5", short = 'i', value_name = "FILE")]
     pub(super) path: PathBuf,
     #[command(flatten)]
@@ -84,17 +86,37 @@ pub(super) struct InputArgs {
 }
 
 /// Which matrix of the file.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub(super) struct MatrixArgs {
     /// 10x: only the genes of this genome; `all` merges the groups of a v2 file
     #[arg(long, value_name = "NAME")]
     pub(super) genome: Option<String>,
-    /// h5ad: read layers/NAME instead of X
+    /// h5ad, loom: read layers/NAME instead of X or matrix
     #[arg(long, value_name = "NAME", conflicts_with = "use_raw")]
     pub(super) layer: Option<String>,
     /// h5ad: read raw/X with raw/var
     #[arg(long)]
     pub(super) use_raw: bool,
+    /// hd5: what a row is [default: cells]
+    #[arg(long, value_enum)]
+    pub(super) orientation: Option<OrientationArg>,
+    /// hd5: read missing values (NaN) as zeros
+    #[arg(long)]
+    pub(super) nan_as_zero: bool,
+    /// loom: the row attribute that names the genes [default: Gene, else var_names]
+    #[arg(long, value_name = "NAME")]
+    pub(super) gene_attr: Option<String>,
+    /// loom: the column attribute that names the cells [default: CellID, else obs_names]
+    #[arg(long, value_name = "NAME")]
+    pub(super) cell_attr: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum OrientationArg {
+    /// a row is a cell
+    Cells,
+    /// a row is a gene
+    Genes,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -347,7 +369,7 @@ pub(super) struct SimulateArgs {
 /// The matrix that a benchmark input is made from.
 #[derive(Debug, Args)]
 pub(super) struct SourceArgs {
-    /// 10x HDF5 (v2, v3) or AnnData h5ad; told apart by content
+    /// 10x HDF5 (v2, v3), AnnData h5ad, loom or pandas hd5; told apart by content
     #[arg(long = "input", visible_alias = "h5", short = 'i', value_name = "FILE")]
     pub(super) path: PathBuf,
     #[command(flatten)]
@@ -414,77 +436,6 @@ pub(super) struct SplitArgs {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct EvaluateArgs {
-    /// The matrix that was imputed: 10x HDF5 or AnnData h5ad
-    #[arg(long = "input", visible_alias = "h5", short = 'i', value_name = "FILE")]
-    pub(super) input: PathBuf,
-    #[command(flatten)]
-    pub(super) matrix: MatrixArgs,
-    /// The truth, such as the matrix before entries were masked; it may be in the same file
-    #[arg(long, value_name = "FILE")]
-    pub(super) truth: Option<PathBuf>,
-    /// h5ad: the truth is in layers/NAME instead of X
-    #[arg(long, value_name = "NAME", requires = "truth")]
-    pub(super) truth_layer: Option<String>,
-    /// The imputed matrix: an h5ad of late-fast or of any other program
-    #[arg(long, value_name = "FILE.h5ad")]
-    pub(super) imputed: PathBuf,
-    /// The imputed values are in layers/NAME [default: late, if there is one, else X]
-    #[arg(long, value_name = "NAME")]
-    pub(super) imputed_layer: Option<String>,
-    /// Scale of the imputed values [default: what a file of late-fast says]
-    #[arg(long, value_enum, value_name = "SCALE")]
-    pub(super) imputed_scale: Option<Scale>,
-    /// Labels of cells: CSV, barcodes in the first column, labels in `label`
-    #[arg(long, value_name = "FILE.csv")]
-    pub(super) labels: Option<PathBuf>,
-    /// The column of --labels, or, without that, of the cells of input or truth
-    #[arg(long, value_name = "NAME")]
-    pub(super) labels_column: Option<String>,
-    /// Directory of the training run: learning curve, and errors of what was trained on and what was not
-    #[arg(long, value_name = "DIR")]
-    pub(super) model: Option<PathBuf>,
-    /// Other molecules of the same cells, as `split` sets them apart: losses of the Open Problems denoising task
-    #[arg(long, value_name = "FILE")]
-    pub(super) test: Option<PathBuf>,
-    /// h5ad: they are in layers/NAME instead of X
-    #[arg(long, value_name = "NAME", requires = "test")]
-    pub(super) test_layer: Option<String>,
-    /// Directory for metrics, tables and the report
-    #[arg(long, short, value_name = "DIR")]
-    pub(super) out: PathBuf,
-    /// Directory in which unpacked matrices are kept for later runs [default: not kept; beside --out meanwhile]
-    #[arg(long, value_name = "DIR")]
-    pub(super) cache: Option<PathBuf>,
-    /// Pairs of genes to show, such as CD3D:CD3E,CD79A:MS4A1 [default: the most correlated ones]
-    #[arg(long, value_name = "A:B,..", value_delimiter = ',', value_parser = parse_gene_pair)]
-    pub(super) gene_pairs: Vec<(String, String)>,
-    /// Genes whose correlations with each other are compared: those with the highest mean
-    #[arg(long, value_name = "N", default_value_t = 500)]
-    pub(super) correlated_genes: usize,
-    /// Principal components that cells are clustered by
-    #[arg(long, value_name = "N", default_value_t = 50)]
-    pub(super) components: usize,
-    /// Cells that are clustered; of more, a drawn part
-    #[arg(long, value_name = "N", default_value_t = 10_000)]
-    pub(super) max_cells: usize,
-    /// Make no tSNE maps
-    #[arg(long)]
-    pub(super) no_tsne: bool,
-    /// Seed of everything random
-    #[arg(long, value_name = "N", default_value_t = TrainConfig::default().seed)]
-    pub(super) seed: u64,
-}
-
-/// Parses "CD3D:CD3E".
-fn parse_gene_pair(text: &str) -> Result<(String, String), String> {
-    match text.split_once(':') {
-        Some((a, b)) if !a.is_empty() && !b.is_empty() => Ok((a.to_owned(), b.to_owned())),
-        _ => Err("give two genes, such as CD3D:CD3E".into()),
-    }
-}
-
-#[derive(Debug, Args)]
 pub(super) struct KernelsArgs {
     /// Features of the network that is timed
     #[arg(long, value_name = "N", default_value_t = 10_000)]
@@ -521,16 +472,45 @@ impl InputArgs {
 }
 
 impl MatrixArgs {
+    /// The options as meant.
+    pub(super) fn options(&self) -> ReadOptions {
+        ReadOptions {
+            genome: self.genome.clone(),
+            layer: self.layer.clone(),
+            use_raw: self.use_raw,
+            orientation: self.orientation.map(|orientation| match orientation {
+                OrientationArg::Cells => Major::Cells,
+                OrientationArg::Genes => Major::Genes,
+            }),
+            nan_as_zero: self.nan_as_zero,
+            gene_attr: self.gene_attr.clone(),
+            cell_attr: self.cell_attr.clone(),
+            ..ReadOptions::default()
+        }
+    }
+
     /// The options as they were given, to be repeated in a command that is shown.
     pub(super) fn as_typed(&self) -> String {
         let mut text = String::new();
-        for (option, value) in [("--genome", &self.genome), ("--layer", &self.layer)] {
+        let options = [
+            ("--genome", &self.genome),
+            ("--layer", &self.layer),
+            ("--gene-attr", &self.gene_attr),
+            ("--cell-attr", &self.cell_attr),
+        ];
+        for (option, value) in options {
             if let Some(value) = value {
                 text += &format!(" {option} {}", quoted(value));
             }
         }
         if self.use_raw {
             text += " --use-raw";
+        }
+        if self.nan_as_zero {
+            text += " --nan-as-zero";
+        }
+        if let Some(orientation) = self.orientation.and_then(|orientation| orientation.to_possible_value()) {
+            text += &format!(" --orientation {}", orientation.get_name());
         }
         text
     }

@@ -3,12 +3,15 @@
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
-use super::args::{Common, EvaluateArgs, MatrixArgs};
+use clap::Args;
+
+use super::args::{Common, MatrixArgs};
 use super::input::Input;
 use super::memory::{self, Watch};
 use super::report::{Reporter, Step};
 use crate::CAUTION;
 use crate::atomic::{Pending, ResultDirectory, parent, refuse_existing};
+use crate::config::TrainConfig;
 use crate::error::{Error, Result};
 use crate::evaluate::{
     Evaluation, Imputed, ImputedRows, Inputs, LabelSource, METRICS_FILE, Matrix, Metrics, Options, Scale,
@@ -24,6 +27,77 @@ use crate::store::{Prepared, StoreDtype, Storing};
 /// The layer `late-fast impute` writes, and what it says of it.
 const LAYER: &str = "late";
 const RECORD: &str = "uns/late_fast";
+
+#[derive(Debug, Args)]
+pub(super) struct EvaluateArgs {
+    /// The matrix that was imputed: 10x HDF5, AnnData h5ad, loom or pandas hd5
+    #[arg(long = "input", visible_alias = "h5", short = 'i', value_name = "FILE")]
+    pub(super) input: PathBuf,
+    #[command(flatten)]
+    pub(super) matrix: MatrixArgs,
+    /// The truth, such as the matrix before entries were masked; it may be in the same file
+    #[arg(long, value_name = "FILE")]
+    pub(super) truth: Option<PathBuf>,
+    /// h5ad: the truth is in layers/NAME instead of X
+    #[arg(long, value_name = "NAME", requires = "truth")]
+    pub(super) truth_layer: Option<String>,
+    /// The imputed matrix: an h5ad of late-fast or of any other program
+    #[arg(long, value_name = "FILE.h5ad")]
+    pub(super) imputed: PathBuf,
+    /// The imputed values are in layers/NAME [default: late, if there is one, else X]
+    #[arg(long, value_name = "NAME")]
+    pub(super) imputed_layer: Option<String>,
+    /// Scale of the imputed values [default: what a file of late-fast says]
+    #[arg(long, value_enum, value_name = "SCALE")]
+    pub(super) imputed_scale: Option<Scale>,
+    /// Labels of cells: CSV, barcodes in the first column, labels in `label`
+    #[arg(long, value_name = "FILE.csv")]
+    pub(super) labels: Option<PathBuf>,
+    /// The column of --labels, or, without that, of the cells of input or truth
+    #[arg(long, value_name = "NAME")]
+    pub(super) labels_column: Option<String>,
+    /// Directory of the training run: learning curve, and errors of what was trained on and what was not
+    #[arg(long, value_name = "DIR")]
+    pub(super) model: Option<PathBuf>,
+    /// Other molecules of the same cells, as `split` sets them apart: losses of the Open Problems denoising task
+    #[arg(long, value_name = "FILE")]
+    pub(super) test: Option<PathBuf>,
+    /// h5ad: they are in layers/NAME instead of X
+    #[arg(long, value_name = "NAME", requires = "test")]
+    pub(super) test_layer: Option<String>,
+    /// Directory for metrics, tables and the report
+    #[arg(long, short, value_name = "DIR")]
+    pub(super) out: PathBuf,
+    /// Directory in which unpacked matrices are kept for later runs [default: not kept; beside --out meanwhile]
+    #[arg(long, value_name = "DIR")]
+    pub(super) cache: Option<PathBuf>,
+    /// Pairs of genes to show, such as CD3D:CD3E,CD79A:MS4A1 [default: the most correlated ones]
+    #[arg(long, value_name = "A:B,..", value_delimiter = ',', value_parser = parse_gene_pair)]
+    pub(super) gene_pairs: Vec<(String, String)>,
+    /// Genes whose correlations with each other are compared: those with the highest mean
+    #[arg(long, value_name = "N", default_value_t = 500)]
+    pub(super) correlated_genes: usize,
+    /// Principal components that cells are clustered by
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    pub(super) components: usize,
+    /// Cells that are clustered; of more, a drawn part
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    pub(super) max_cells: usize,
+    /// Make no tSNE maps
+    #[arg(long)]
+    pub(super) no_tsne: bool,
+    /// Seed of everything random
+    #[arg(long, value_name = "N", default_value_t = TrainConfig::default().seed)]
+    pub(super) seed: u64,
+}
+
+/// Parses "CD3D:CD3E".
+fn parse_gene_pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once(':') {
+        Some((a, b)) if !a.is_empty() && !b.is_empty() => Ok((a.to_owned(), b.to_owned())),
+        _ => Err("give two genes, such as CD3D:CD3E".into()),
+    }
+}
 
 pub(super) fn run(args: &EvaluateArgs, common: &Common) -> anyhow::Result<()> {
     let reporter = Reporter::new(common);
@@ -82,7 +156,7 @@ impl Job<'_> {
         let input = self.open(&args.input, args.matrix.clone())?;
         let open = |path: &PathBuf, layer: &Option<String>| {
             let genome = if is_h5ad(path)? { None } else { args.matrix.genome.clone() };
-            self.open(path, MatrixArgs { genome, layer: layer.clone(), use_raw: false })
+            self.open(path, MatrixArgs { genome, layer: layer.clone(), ..MatrixArgs::default() })
         };
         let truth = args.truth.as_ref().map(|path| open(path, &args.truth_layer)).transpose()?;
         let test = args.test.as_ref().map(|path| open(path, &args.test_layer)).transpose()?;
@@ -180,7 +254,7 @@ impl Job<'_> {
         // Genes side by side have to be turned into cells; stores hold no negative values.
         let stored = match source.major() {
             Major::Cells => None,
-            Major::Genes => Some(self.open(path, MatrixArgs { layer, genome: None, use_raw: false })?),
+            Major::Genes => Some(self.open(path, MatrixArgs { layer, ..MatrixArgs::default() })?),
         };
         Ok(OpenedImputed { source, stored, scale, record })
     }

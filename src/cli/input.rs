@@ -8,7 +8,7 @@ use super::args::MatrixArgs;
 use super::report::{Reporter, Step};
 use crate::budget;
 use crate::error::{Error, Result};
-use crate::io::{self, ReadOptions, Source};
+use crate::io::{self, Source};
 use crate::matrix::{Axis, Major};
 use crate::minibatch::Transform;
 use crate::store::{self, Cache, Prepared, Store, StoreDtype, Storing, Summary};
@@ -35,12 +35,7 @@ impl<'a> Input<'a> {
         allowed: u64,
         reporter: &'a Reporter,
     ) -> Result<Self> {
-        let options = ReadOptions {
-            genome: args.genome.clone(),
-            layer: args.layer.clone(),
-            use_raw: args.use_raw,
-            ..ReadOptions::default()
-        };
+        let options = args.options();
         let source = io::open(path, &options)?;
         let (cells, genes) = (source.cells(), source.genes());
         let first = |axis: &Axis| axis.names.first().cloned().unwrap_or_else(|| "none".into());
@@ -85,6 +80,7 @@ impl<'a> Input<'a> {
             (tally.explicit_zeros, "stored zeros were ignored"),
             (tally.merged_duplicates, "repeated entries were added up"),
             (tally.unsorted_rows, "rows were not sorted"),
+            (tally.missing, "missing values (NaN) were read as zeros"),
             (
                 summary.raised,
                 "values below 6e-8, the smallest 16-bit real number, were raised to it (--store-dtype f32 keeps them)",

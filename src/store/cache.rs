@@ -75,8 +75,12 @@ impl<'a> Cache<'a> {
         let content = hash(input, progress)?;
         let mut hasher = blake3::Hasher::new();
         // Text in which nothing can be taken for something else.
-        let ReadOptions { genome, layer, use_raw, values: _ } = options; // no store is made of other values
-        let text = format!("{VERSION} {content} {genome:?} {layer:?} {use_raw} {dtype:?}");
+        let ReadOptions { genome, layer, use_raw, values: _, .. } = options; // no store is made of other values
+        let ReadOptions { orientation, nan_as_zero, gene_attr, cell_attr, .. } = options;
+        let text = format!(
+            "{VERSION} {content} {genome:?} {layer:?} {use_raw} {dtype:?} {orientation:?} {nan_as_zero} \
+             {gene_attr:?} {cell_attr:?}"
+        );
         hasher.update(text.as_bytes());
         let key = hasher.finalize().to_hex()[..32].to_owned();
         Ok(Self { key, input: input.to_owned(), stamp, listener })
