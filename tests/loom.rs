@@ -6,7 +6,7 @@ mod common;
 use std::path::PathBuf;
 
 use common::binary::Workplace;
-use common::files::{assert_refused, fixture, names, read, read_plain, write};
+use common::files::{assert_refused, damages, fixture, names, read, read_plain, write};
 use hdf5::File;
 use late_fast::io::ReadOptions;
 use late_fast::matrix::{Column, Major};
@@ -213,14 +213,7 @@ fn damage_is_told_by_name() {
 #[test]
 fn truncated_and_changed_files_never_bring_the_reader_down() {
     let place = Workplace::new();
-    let whole = std::fs::read(loom("v3")).unwrap();
-    let cut = (0..whole.len()).step_by(whole.len() / 12).map(|length| whole[..length].to_vec());
-    let changed = (100..whole.len()).step_by(whole.len() / 100).map(|position| {
-        let mut bytes = whole.clone();
-        bytes[position] ^= 0x55;
-        bytes
-    });
-    for (number, bytes) in cut.chain(changed).enumerate() {
+    for (number, bytes) in damages(&loom("v3"), 150).iter().enumerate() {
         std::fs::write(place.path("damaged.loom"), bytes).unwrap();
         let run = place.run(&["inspect", "damaged.loom", "--memory", "1G"]);
         assert!(matches!(run.code, Some(0 | 1)), "{number}: {:?}\n{}", run.code, run.stderr);

@@ -41,6 +41,12 @@ def frame(values):
     return pd.DataFrame(values, index=names("cell", values.shape[0]), columns=names("gene", values.shape[1]))
 
 
+def relabel(dataset, change):
+    """Replaces labels. PyTables' strings end in NUL by their type: h5py, converting, would cut the longest."""
+    labels = np.array([change(label) for label in dataset[:]], dtype=dataset.dtype)
+    dataset.id.write(h5py.h5s.ALL, h5py.h5s.ALL, labels, mtype=dataset.id.get_type())
+
+
 def pandas_files(out):
     out.mkdir(parents=True, exist_ok=True)
 
@@ -78,7 +84,7 @@ def pandas_files(out):
     with h5py.File(path, "r+") as file:
         for name in ["axis0", "block0_items", "block1_items"]:
             labels = file["null"][name]
-            labels[:] = [b"same" if label in [b"gene0", b"gene1", b"gene2"] else label for label in labels[:]]
+            relabel(labels, lambda label: b"same" if label in [b"gene0", b"gene1", b"gene2"] else label)
 
     numbered = frame(reals())
     numbered.index = np.arange(CELLS) * 10
@@ -92,7 +98,7 @@ def pandas_files(out):
         del file["null"].attrs["encoding"]
         for name in ["axis0", "block0_items"]:
             labels = file["null"][name]
-            labels[:] = [label.decode().encode("latin-1") for label in labels[:]]
+            relabel(labels, lambda label: label.decode().encode("latin-1"))
     # Without the attribute, the rows of the dataset are the columns of the frame.
     path = save("not_transposed", frame(reals()))
     with h5py.File(path, "r+") as file:
