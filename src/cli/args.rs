@@ -387,7 +387,7 @@ pub(super) struct SourceArgs {
 pub(super) struct MaskArgs {
     #[command(flatten)]
     pub(super) source: SourceArgs,
-    /// The file to write: .h5 (10x HDF5) or .h5ad (AnnData)
+    /// The file to write: .h5 (10x HDF5), .h5ad (AnnData) or .hd5 (pandas)
     #[arg(long, short, value_name = "FILE")]
     pub(super) out: PathBuf,
     /// Share of all cells x genes that stays observed, exactly
@@ -406,7 +406,7 @@ pub(super) struct MaskArgs {
 pub(super) struct DownsampleArgs {
     #[command(flatten)]
     pub(super) source: SourceArgs,
-    /// The file to write: .h5 (10x HDF5) or .h5ad (AnnData)
+    /// The file to write: .h5 (10x HDF5), .h5ad (AnnData) or .hd5 (pandas)
     #[arg(long, short, value_name = "FILE")]
     pub(super) out: PathBuf,
     /// Keep each molecule with this probability
@@ -424,7 +424,7 @@ pub(super) struct DownsampleArgs {
 pub(super) struct SplitArgs {
     #[command(flatten)]
     pub(super) source: SourceArgs,
-    /// The file for the molecules to train on: .h5 (10x HDF5) or .h5ad (AnnData)
+    /// The file for the molecules to train on: .h5 (10x HDF5), .h5ad (AnnData) or .hd5 (pandas)
     #[arg(long, value_name = "FILE")]
     pub(super) train: PathBuf,
     /// The file for the other molecules

@@ -12,7 +12,7 @@ use crate::atomic::{is_same_name, parent};
 use crate::budget::{self, human_bytes};
 use crate::error::{Error, Result};
 use crate::io::Source;
-use crate::matrix::Major;
+use crate::matrix::{Axis, Major};
 use crate::output::Format;
 use crate::parallel;
 use crate::perturb::{
@@ -30,8 +30,8 @@ pub(super) fn mask(args: &MaskArgs, common: &Common) -> anyhow::Result<()> {
     };
     keep.check()?;
     let options = MaskOptions { keep, truth: !args.no_truth, setup: setup(&args.source, common) };
-    let is_tenx = Format::of(&args.out)? == Format::TenX;
-    let n_matrices = if is_tenx || args.no_truth { 1 } else { MASK_MATRICES };
+    let has_layers = Format::of(&args.out)? == Format::H5ad;
+    let n_matrices = if has_layers && !args.no_truth { MASK_MATRICES } else { 1 };
     run(&args.source, &[&args.out], n_matrices, common, |source, prepared, progress, reporter, started| {
         let report = perturb::mask(source, prepared, &options, &args.out, progress)?;
         let mut text = format!(
@@ -161,15 +161,23 @@ where
     })??
 }
 
-/// Says what a 10x file has no place for.
+/// Says what the formats have no place for.
 fn note_losses(source: &dyn Source, outputs: &[&Path], reporter: &Reporter) {
-    let to_tenx = outputs.iter().any(|output| Format::of(output).is_ok_and(|format| format == Format::TenX));
-    let columns: Vec<&str> = source.cells().columns.iter().map(|(name, _)| name.as_str()).collect();
-    if to_tenx && !columns.is_empty() {
-        reporter.say(&format!(
-            "note: 10x files have no place for columns of cells ({}): .h5ad keeps them",
-            columns.join(", ")
-        ));
+    let is_written =
+        |format| outputs.iter().any(|output| Format::of(output).is_ok_and(|found| found == format));
+    let list =
+        |axis: &Axis| axis.columns.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
+    let (cells, genes) = (list(source.cells()), list(source.genes()));
+    for (format, noun, axis, columns) in [
+        (Format::TenX, "10x", "cells", &cells),
+        (Format::Hd5, "pandas", "cells", &cells),
+        (Format::Hd5, "pandas", "genes", &genes),
+    ] {
+        if is_written(format) && !columns.is_empty() {
+            reporter.say(&format!(
+                "note: {noun} files have no place for columns of {axis} ({columns}): .h5ad keeps them"
+            ));
+        }
     }
 }
 

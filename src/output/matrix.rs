@@ -1,7 +1,8 @@
-//! The file of a matrix, in either format.
+//! The file of a matrix, in any format.
 
 use std::path::{Path, PathBuf};
 
+use super::frame::FrameWriter;
 use super::{Format, Record};
 use crate::error::{Error, Result};
 use crate::h5ad::{self, SparseWriter};
@@ -13,16 +14,17 @@ use crate::tenx::{TenxFeatures, TenxLayout, TenxWriter};
 /// What a file is to hold beside the entries.
 #[derive(Clone, Copy, Debug)]
 pub struct Content<'a> {
-    /// The cells. A 10x file has a place for their names only.
+    /// The cells. A 10x or pandas file has a place for their names only.
     pub cells: &'a Axis,
-    /// The genes. A 10x file takes names, ids, genomes and feature types from them.
+    /// The genes. A 10x file takes names, ids, genomes and feature types from them, a pandas
+    /// file names.
     pub genes: &'a Axis,
     /// The genome of genes that have no column of it.
     pub genome: Option<&'a str>,
-    /// Type of the values in an h5ad file: f32 or f64.
+    /// Type of the values in an h5ad or pandas file: f32 or f64.
     pub values: Dtype,
     /// Further matrices of the same shape, by the name of their layer and the type of their values (u8, f32 or f64); a 10x
-    /// file has none.
+    /// or pandas file has none.
     pub layers: &'a [(&'static str, Dtype)],
     /// How it is made.
     pub record: &'a Record,
@@ -48,6 +50,7 @@ pub struct MatrixFile<'a> {
 
 enum Kind {
     TenX(Box<TenxWriter>),
+    Hd5(Box<FrameWriter>),
     H5ad {
         file: hdf5::File,
         /// `X` and the layers.
@@ -62,7 +65,7 @@ impl<'a> MatrixFile<'a> {
     /// When it cannot be created, or the format has no place for so many cells or genes.
     ///
     /// # Panics
-    /// When layers are wanted of a 10x file.
+    /// When layers are wanted of a 10x or pandas file.
     pub fn create(path: &Path, format: Format, content: Content<'a>) -> Result<Self> {
         let shape = [content.cells.len(), content.genes.len()];
         for (noun, n) in [("cells", shape[0]), ("genes", shape[1])] {
@@ -76,6 +79,12 @@ impl<'a> MatrixFile<'a> {
                 assert!(content.layers.is_empty(), "10x files hold one matrix");
                 let line = content.record.line();
                 Kind::TenX(Box::new(TenxWriter::create(path, TenxLayout::V3, &line)?))
+            }
+            Format::Hd5 => {
+                assert!(content.layers.is_empty(), "pandas files hold one matrix");
+                let (cells, genes) = (&content.cells.names, &content.genes.names);
+                let line = content.record.line();
+                Kind::Hd5(Box::new(FrameWriter::create(path, cells, genes, content.values, &line)?))
             }
             Format::H5ad => {
                 let file = h5ad::create_file(path)?;
@@ -108,6 +117,10 @@ impl<'a> MatrixFile<'a> {
                 assert_eq!(matrix, 0, "10x files hold one matrix");
                 writer.write_rows(block)
             }
+            Kind::Hd5(writer) => {
+                assert_eq!(matrix, 0, "pandas files hold one matrix");
+                writer.write_rows(block)
+            }
             Kind::H5ad { matrices, .. } => matrices[matrix].write_rows(block),
         }
     }
@@ -115,7 +128,7 @@ impl<'a> MatrixFile<'a> {
     /// Completes and closes the file.
     ///
     /// # Errors
-    /// When writing fails, or a name is too long for a 10x file.
+    /// When writing fails, or a name is too long for the format.
     ///
     /// # Panics
     /// When a matrix has not got as many rows as there are cells.
@@ -135,6 +148,7 @@ impl<'a> MatrixFile<'a> {
                 };
                 writer.finish(content.cells.names.iter(), features).map(drop)
             }
+            Kind::Hd5(writer) => writer.finish(),
             Kind::H5ad { file, matrices } => {
                 for matrix in matrices {
                     matrix.finish()?;
