@@ -179,7 +179,7 @@ fn unsorted_and_repeated_entries_and_zeros_are_put_right_and_counted() {
     });
     let matrix = read_plain(&path);
     assert_eq!(matrix.rows, small_dense());
-    let expected = Tally { nnz: 5, explicit_zeros: 1, merged_duplicates: 1, unsorted_rows: 2 };
+    let expected = Tally { nnz: 5, explicit_zeros: 1, merged_duplicates: 1, unsorted_rows: 2, missing: 0 };
     assert_eq!(matrix.tally, expected);
 }
 

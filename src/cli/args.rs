@@ -79,7 +79,7 @@ pub(super) struct Common {
 /// The file to read.
 #[derive(Debug, Args)]
 pub(super) struct InputArgs {
-    /// 10x HDF5 or Matrix Market, AnnData h5ad, csv or tsv; told apart by content
+    /// 10x HDF5 or Matrix Market, AnnData h5ad, loom, pandas hd5, csv or tsv; told apart by content
     #[arg(long = "input", visible_alias = "h5", short = 'i', value_name = "FILE")]
     pub(super) path: PathBuf,
     #[command(flatten)]
@@ -90,20 +90,29 @@ pub(super) struct InputArgs {
 }
 
 /// Which matrix of the file.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub(super) struct MatrixArgs {
     /// 10x: only the genes of this genome; `all` merges the groups of a v2 file
     #[arg(long, value_name = "NAME")]
     pub(super) genome: Option<String>,
-    /// h5ad: read layers/NAME instead of X
+    /// h5ad, loom: read layers/NAME instead of X or matrix
     #[arg(long, value_name = "NAME", conflicts_with = "use_raw")]
     pub(super) layer: Option<String>,
     /// h5ad: read raw/X with raw/var
     #[arg(long)]
     pub(super) use_raw: bool,
-    /// csv, tsv: what a line is [default: cells]
+    /// csv, tsv, hd5: what a line or row is [default: cells]
     #[arg(long, value_enum)]
     pub(super) orientation: Option<OrientationArg>,
+    /// hd5: read missing values (NaN) as zeros
+    #[arg(long)]
+    pub(super) nan_as_zero: bool,
+    /// loom: the row attribute that names the genes [default: Gene, else var_names]
+    #[arg(long, value_name = "NAME")]
+    pub(super) gene_attr: Option<String>,
+    /// loom: the column attribute that names the cells [default: CellID, else obs_names]
+    #[arg(long, value_name = "NAME")]
+    pub(super) cell_attr: Option<String>,
     /// Matrix Market: what the names of the three files begin with, where a directory has several matrices
     #[arg(long, value_name = "TEXT")]
     pub(super) prefix: Option<String>,
@@ -252,6 +261,9 @@ impl MatrixArgs {
                 OrientationArg::Genes => Major::Genes,
             }),
             prefix: self.prefix.clone(),
+            nan_as_zero: self.nan_as_zero,
+            gene_attr: self.gene_attr.clone(),
+            cell_attr: self.cell_attr.clone(),
             ..ReadOptions::default()
         }
     }
@@ -259,7 +271,13 @@ impl MatrixArgs {
     /// The options as they were given, to be repeated in a command that is shown.
     pub(super) fn as_typed(&self) -> String {
         let mut text = String::new();
-        let options = [("--genome", &self.genome), ("--layer", &self.layer), ("--prefix", &self.prefix)];
+        let options = [
+            ("--genome", &self.genome),
+            ("--layer", &self.layer),
+            ("--prefix", &self.prefix),
+            ("--gene-attr", &self.gene_attr),
+            ("--cell-attr", &self.cell_attr),
+        ];
         for (option, value) in options {
             if let Some(value) = value {
                 text += &format!(" {option} {}", quoted(value));
@@ -267,6 +285,9 @@ impl MatrixArgs {
         }
         if self.use_raw {
             text += " --use-raw";
+        }
+        if self.nan_as_zero {
+            text += " --nan-as-zero";
         }
         if let Some(orientation) = self.orientation.and_then(|orientation| orientation.to_possible_value()) {
             text += &format!(" --orientation {}", orientation.get_name());

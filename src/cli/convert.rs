@@ -35,6 +35,7 @@ impl KindArg {
         match self {
             Self::H5 => Format::TenX,
             Self::H5ad => Format::H5ad,
+            Self::Hd5 => Format::Hd5,
             Self::Mtx => Format::Mtx,
             Self::Csv => table(b',', false),
             Self::Tsv => table(b'\t', false),

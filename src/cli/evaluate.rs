@@ -81,14 +81,7 @@ impl Job<'_> {
         let imputed = self.open_imputed()?;
         let input = self.open(&args.input, args.matrix.clone())?;
         let open = |path: &PathBuf, layer: &Option<String>| {
-            let matrix = MatrixArgs { layer: layer.clone(), use_raw: false, ..args.matrix.clone() };
-            // What only files of another kind have is not meant for this one.
-            let matrix = match kind(path)? {
-                FileKind::H5ad => MatrixArgs { genome: None, orientation: None, prefix: None, ..matrix },
-                FileKind::OtherHdf5 => MatrixArgs { orientation: None, prefix: None, ..matrix },
-                FileKind::Other => MatrixArgs { genome: None, ..matrix },
-            };
-            self.open(path, matrix)
+            self.open(path, meant_for(path, &args.matrix, layer.clone())?)
         };
         let truth = args.truth.as_ref().map(|path| open(path, &args.truth_layer)).transpose()?;
         let test = args.test.as_ref().map(|path| open(path, &args.test_layer)).transpose()?;
@@ -158,7 +151,7 @@ impl Job<'_> {
     fn open_imputed(&self) -> Result<OpenedImputed> {
         let args = self.args;
         let path = &args.imputed;
-        if kind(path)? != FileKind::H5ad {
+        if layout(path)? != Some(io::Layout::H5ad) {
             let remedy = "write the imputed values as an AnnData h5ad file, as `late-fast impute` does";
             return Err(Error::input(path, "file", "an AnnData h5ad file", "another kind", remedy));
         }
@@ -186,11 +179,7 @@ impl Job<'_> {
         // Genes side by side have to be turned into cells; stores hold no negative values.
         let stored = match source.major() {
             Major::Cells => None,
-            Major::Genes => {
-                let matrix =
-                    MatrixArgs { layer, genome: None, use_raw: false, orientation: None, prefix: None };
-                Some(self.open(path, matrix)?)
-            }
+            Major::Genes => Some(self.open(path, MatrixArgs { layer, ..MatrixArgs::default() })?),
         };
         Ok(OpenedImputed { source, stored, scale, record })
     }
@@ -224,23 +213,27 @@ impl Job<'_> {
     }
 }
 
-#[derive(PartialEq, Eq)]
-enum FileKind {
-    H5ad,
-    OtherHdf5,
-    Other,
-}
-
-fn kind(path: &Path) -> Result<FileKind> {
+/// The layout of an HDF5 file; none of other files.
+fn layout(path: &Path) -> Result<Option<io::Layout>> {
     let opened = std::fs::File::open(path).and_then(|file| file.metadata().map(|metadata| (file, metadata)));
     let (file, metadata) = opened.map_err(|e| Error::io(path, "open", e))?;
     if !metadata.is_file() || !has_signature(&file, metadata.len()) {
-        return Ok(FileKind::Other);
+        return Ok(None);
     }
-    // What it is else, opening it will tell.
-    let file = HdfFile::open(path)?;
-    let is_tenx = matches!(io::detect(&file)?, io::Layout::TenXV2(_) | io::Layout::TenXV3);
-    Ok(if is_tenx { FileKind::OtherHdf5 } else { FileKind::H5ad })
+    io::detect(&HdfFile::open(path)?).map(Some)
+}
+
+/// What of the options for the input is meant for the file at `path` as well, which may be of another kind.
+fn meant_for(path: &Path, options: &MatrixArgs, layer: Option<String>) -> Result<MatrixArgs> {
+    let MatrixArgs { genome, orientation, nan_as_zero, gene_attr, cell_attr, prefix, .. } = options.clone();
+    let none = MatrixArgs { layer, ..MatrixArgs::default() };
+    Ok(match layout(path)? {
+        Some(io::Layout::H5ad) => none,
+        Some(io::Layout::TenXV2(_) | io::Layout::TenXV3) => MatrixArgs { genome, ..none },
+        Some(io::Layout::Loom) => MatrixArgs { gene_attr, cell_attr, ..none },
+        Some(io::Layout::Pandas(_)) => MatrixArgs { orientation, nan_as_zero, ..none },
+        None => MatrixArgs { orientation, prefix, ..none },
+    })
 }
 
 fn unknown_scale(path: &Path, found: &str) -> Error {

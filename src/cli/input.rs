@@ -85,6 +85,7 @@ impl<'a> Input<'a> {
             (tally.explicit_zeros, "stored zeros were ignored"),
             (tally.merged_duplicates, "repeated entries were added up"),
             (tally.unsorted_rows, "rows were not sorted"),
+            (tally.missing, "missing values (NaN) were read as zeros"),
             (
                 summary.raised,
                 "values below 6e-8, the smallest 16-bit real number, were raised to it (--store-dtype f32 keeps them)",

@@ -17,9 +17,12 @@ const FEW: usize = 64;
 /// The largest object header block, and the most blocks, that are looked through.
 const MAX_HEADER: u64 = 1 << 20;
 const MAX_BLOCKS: usize = 64;
+/// The class of bit fields among datatypes.
+const BIT_FIELD: u8 = 4;
 /// Message types of object headers.
 const DATATYPE: u16 = 3;
 const LAYOUT: u16 = 8;
+const ATTRIBUTE: u16 = 12;
 const CONTINUATION: u16 = 16;
 
 /// A stored chunk.
@@ -64,7 +67,7 @@ fn walk(file: &HdfFile, dataset: &hdf5::Dataset, count: usize) -> Option<Vec<Ent
     let rank = dataset.ndim();
     let raw = file.raw();
     let reader = Reader { file: &raw, base: file.user_block() };
-    let root = chunked_root(&reader.message(header_address(dataset)?, LAYOUT)?, rank)?;
+    let root = chunked_root(&reader.message(header_address(dataset)?, LAYOUT, |_| true)?, rank)?;
     let mut entries = Vec::new();
     reader.collect(root, None, rank, count, &mut entries)?;
     // The first is cheap for libhdf5 to find.
@@ -74,7 +77,32 @@ fn walk(file: &HdfFile, dataset: &hdf5::Dataset, count: usize) -> Option<Vec<Ent
 /// The datatype message of `dataset`, unless its type is shared with others.
 pub(super) fn datatype_message(file: &HdfFile, dataset: &hdf5::Dataset) -> Option<Vec<u8>> {
     let raw = file.raw();
-    Reader { file: &raw, base: file.user_block() }.message(header_address(dataset)?, DATATYPE)
+    Reader { file: &raw, base: file.user_block() }.message(header_address(dataset)?, DATATYPE, |_| true)
+}
+
+/// The byte of an attribute that is a bit field, as PyTables writes truth values; the crate knows no such type.
+pub(super) fn bit_field_attribute(file: &HdfFile, dataset: &hdf5::Dataset, name: &str) -> Option<u8> {
+    let raw = file.raw();
+    let reader = Reader { file: &raw, base: file.user_block() };
+    let wanted = |message: &[u8]| attribute_parts(message).is_some_and(|parts| parts.0 == name.as_bytes());
+    let message = reader.message(header_address(dataset)?, ATTRIBUTE, wanted)?;
+    let (_, kind, value) = attribute_parts(&message)?;
+    (kind.first()? & 15 == BIT_FIELD && kind.get(4..8)? == [1, 0, 0, 0]).then(|| value.first().copied())?
+}
+
+/// Name, datatype and value in an attribute message.
+fn attribute_parts(message: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+    let version = *message.first()?;
+    let mut rest = message.get(if version == 3 { 9 } else { 8 }..)?;
+    let mut parts = [rest; 3];
+    for (part, at) in parts.iter_mut().zip([2, 4, 6]) {
+        let length = super::to_usize(integer(message.get(at..at + 2)?));
+        *part = rest.get(..length)?;
+        // Only the first version pads.
+        rest = rest.get(if version == 1 { length.next_multiple_of(8) } else { length }..)?;
+    }
+    let [name, kind, _shape] = parts;
+    Some((name.strip_suffix(b"\0").unwrap_or(name), kind, rest))
 }
 
 /// Where the object header lies. The value of an object reference is this address; the crate shows it in
@@ -97,8 +125,8 @@ impl Reader<'_> {
         Some(bytes)
     }
 
-    /// Looks through an object header for its first message of type `wanted`.
-    fn message(&self, header: u64, wanted: u16) -> Option<Vec<u8>> {
+    /// Looks through an object header for its first message of type `wanted` that is accepted.
+    fn message(&self, header: u64, wanted: u16, accepted: impl Fn(&[u8]) -> bool) -> Option<Vec<u8>> {
         let start = self.bytes(header, 32)?;
         let modern = start.starts_with(b"OHDR");
         let flags = if modern { start[5] } else { 0 };
@@ -122,7 +150,7 @@ impl Reader<'_> {
             let messages = if modern { modern_messages(&block, flags) } else { old_messages(&block) };
             for (kind, data) in messages {
                 match kind {
-                    kind if kind == wanted => return Some(data.to_vec()),
+                    kind if kind == wanted && accepted(data) => return Some(data.to_vec()),
                     CONTINUATION => {
                         let (at, length) = (integer(data.get(..8)?), integer(data.get(8..16)?));
                         // Later blocks of modern headers have a signature and a checksum around.

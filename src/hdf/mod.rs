@@ -23,7 +23,7 @@ pub use file::{HdfFile, Kind, has_signature};
 pub use numeric::NumericArray;
 pub(crate) use numeric::numeric_dtype;
 pub(crate) use storage::ByteArray;
-pub(crate) use strings::decode_text;
+pub(crate) use strings::{decode_latin, decode_text};
 pub use write::{close, create, extend, flush};
 
 /// `value` as an index; saturates where the address space is smaller than the file.

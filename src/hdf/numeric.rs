@@ -109,6 +109,11 @@ impl NumericArray {
         self.bytes.chunk_rows()
     }
 
+    /// Columns of a chunk, when the dataset has chunks.
+    pub fn chunk_columns(&self) -> Option<usize> {
+        self.bytes.chunk_columns()
+    }
+
     /// "int32, chunks of 65536, compression: shuffle + gzip".
     pub fn describe(&self) -> String {
         let order = if self.big_endian { " big-endian" } else { "" };
@@ -122,6 +127,13 @@ impl NumericArray {
             element::convert(bytes, self.dtype, self.big_endian, part);
         })?;
         Ok(output)
+    }
+
+    /// Reads columns `columns`, one after the other.
+    pub fn read_columns<T: FromElement>(&self, columns: Range<usize>) -> Result<Vec<T>> {
+        self.bytes.read_columns(columns, |bytes, part| {
+            element::convert(bytes, self.dtype, self.big_endian, part);
+        })
     }
 
     /// Reads everything.

@@ -172,6 +172,14 @@ impl ByteArray {
         }
     }
 
+    /// Columns of a chunk, when there are chunks.
+    pub(crate) fn chunk_columns(&self) -> Option<usize> {
+        match &self.storage {
+            Storage::Chunked(chunks) => Some(chunks.columns),
+            _ => None,
+        }
+    }
+
     /// "contiguous", or the chunk shape and the compression.
     pub(crate) fn describe(&self) -> String {
         match &self.storage {
@@ -245,6 +253,99 @@ impl ByteArray {
         parts.into_par_iter().try_for_each_init(Scratch::new, |scratch, (band, rows, part)| {
             self.read_band(chunks, scratch, band, &rows, part, convert)
         })
+    }
+
+    /// Reads whole columns, one after the other: `columns.len()` x `n_rows()` elements.
+    pub(crate) fn read_columns<T: Copy + Default + Send + Sync>(
+        &self,
+        columns: Range<usize>,
+        convert: impl Fn(&[u8], &mut [T]) + Sync,
+    ) -> Result<Vec<T>> {
+        let n_rows = self.n_rows();
+        let mut output = vec![T::default(); columns.len() * n_rows];
+        if output.is_empty() {
+            return Ok(output);
+        }
+        // What is not in chunks is one tile.
+        let (tile_rows, tile_columns) = match &self.storage {
+            Storage::Chunked(chunks) => (chunks.rows, chunks.columns),
+            _ => (n_rows, self.n_columns()),
+        };
+        let (n_bands, first) = (n_rows.div_ceil(tile_rows), columns.start / tile_columns);
+        let span = |tile: usize| {
+            let left = (first + tile) * tile_columns;
+            columns.start.max(left)..columns.end.min(left.saturating_add(tile_columns))
+        };
+        let n_tiles = (columns.end - 1) / tile_columns + 1 - first;
+        let tiles = (0..n_tiles * n_bands).into_par_iter().map_init(Scratch::new, |scratch, index| {
+            let (tile, band) = (index / n_bands, index % n_bands);
+            match &self.storage {
+                Storage::Chunked(chunks) => self.read_tile(chunks, scratch, band, &span(tile), &convert),
+                _ => self.read_strip(&span(tile), &convert),
+            }
+        });
+        let tiles: Vec<Vec<T>> = tiles.collect::<Result<_>>()?;
+        output.par_chunks_mut(n_rows).zip(columns.clone()).for_each(|(output, column)| {
+            let tile = column / tile_columns - first;
+            let span = span(tile);
+            let tiles = &tiles[tile * n_bands..(tile + 1) * n_bands];
+            let values =
+                tiles.iter().flat_map(|tile| tile.iter().skip(column - span.start).step_by(span.len()));
+            output.iter_mut().zip(values).for_each(|(to, from)| *to = *from);
+        });
+        Ok(output)
+    }
+
+    /// The part of a chunk that lies in `columns`, row by row.
+    fn read_tile<T: Copy + Default>(
+        &self,
+        chunks: &Chunks,
+        scratch: &mut Scratch,
+        band: usize,
+        columns: &Range<usize>,
+        convert: &impl Fn(&[u8], &mut [T]),
+    ) -> Result<Vec<T>> {
+        let size = self.element_size;
+        let rows = band * chunks.rows..self.n_rows().min((band + 1).saturating_mul(chunks.rows));
+        let mut tile = vec![T::default(); rows.len() * columns.len()];
+        let key = (band, columns.start / chunks.columns);
+        match chunks.table.binary_search_by_key(&key, |chunk| (chunk.band, chunk.column)) {
+            Ok(index) => {
+                let decoded = self.chunk_bytes(chunks, scratch, index, &rows)?;
+                let left = columns.start % chunks.columns * size;
+                let lines = decoded.bytes().chunks_exact(chunks.columns * size);
+                for (part, line) in tile.chunks_exact_mut(columns.len()).zip(lines) {
+                    convert(&line[left..left + part.len() * size], part);
+                }
+            }
+            Err(_) => self.fill_with(&mut tile, convert),
+        }
+        Ok(tile)
+    }
+
+    /// The part of a dataset without chunks that lies in `columns`, row by row.
+    fn read_strip<T: Copy + Default>(
+        &self,
+        columns: &Range<usize>,
+        convert: &impl Fn(&[u8], &mut [T]),
+    ) -> Result<Vec<T>> {
+        let size = self.element_size;
+        let mut strip = vec![T::default(); self.n_rows() * columns.len()];
+        let length = columns.len() * size;
+        let mut bytes = vec![0; length];
+        for (row, part) in strip.chunks_exact_mut(columns.len()).enumerate() {
+            let begin = (row * self.n_columns() + columns.start) * size;
+            match &self.storage {
+                Storage::Contiguous(offset) => self.read_at(&mut bytes, offset + begin as u64)?,
+                Storage::Inline(inline) => bytes.copy_from_slice(&inline[begin..begin + length]),
+                Storage::Absent | Storage::Chunked(_) => {
+                    self.fill_with(part, convert);
+                    continue;
+                }
+            }
+            convert(&bytes, part);
+        }
+        Ok(strip)
     }
 
     /// Reads `rows`, all of one row of chunks.

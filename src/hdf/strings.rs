@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use hdf5::types::{FixedAscii, FixedUnicode, TypeDescriptor, VarLenAscii, VarLenUnicode};
 
+use super::chunk_index;
 use super::file::HdfFile;
 use super::heap;
 use super::storage::ByteArray;
@@ -24,6 +25,19 @@ pub(crate) fn decode_text(bytes: &[u8]) -> (String, bool) {
     }
 }
 
+/// As [`decode_text`], but what is not UTF-8 is Latin-1, of which every byte is a letter.
+pub(crate) fn decode_latin(bytes: &[u8]) -> (String, bool) {
+    match decode_text(bytes) {
+        (_, false) => {
+            (decode_text(bytes.iter().map(|&byte| char::from(byte)).collect::<String>().as_bytes()).0, true)
+        }
+        valid => valid,
+    }
+}
+
+/// Makes text of the bytes of a string; also whether nothing was lost.
+type Decode = fn(&[u8]) -> (String, bool);
+
 impl HdfFile {
     /// Whether the dataset holds strings.
     pub fn is_strings(&self, name: &str) -> Result<bool> {
@@ -41,6 +55,16 @@ impl HdfFile {
     /// Reads a 1-D (or scalar) dataset of strings, variable or fixed in length. Names that are not
     /// valid UTF-8 are repaired, which is added to `notes`.
     pub fn strings(&self, name: &str, notes: &mut Vec<String>) -> Result<Vec<String>> {
+        self.strings_as(name, decode_text, notes)
+    }
+
+    /// As [`HdfFile::strings`]; those of fixed length are decoded by `decode`.
+    pub(crate) fn strings_as(
+        &self,
+        name: &str,
+        decode: Decode,
+        notes: &mut Vec<String>,
+    ) -> Result<Vec<String>> {
         let dataset = self.dataset(name)?;
         if dataset.ndim() > 1 {
             let found = format!("{} dimensions", dataset.ndim());
@@ -53,7 +77,7 @@ impl HdfFile {
             TypeDescriptor::FixedAscii(size) | TypeDescriptor::FixedUnicode(size)
                 if size > 0 && size <= MAX_FIXED =>
             {
-                self.fixed_strings(&dataset, name, size, notes)
+                self.fixed_strings(&dataset, name, size, decode, notes)
             }
             other => {
                 let found = other.to_string();
@@ -113,11 +137,12 @@ impl HdfFile {
         dataset: &hdf5::Dataset,
         name: &str,
         size: usize,
+        decode: Decode,
         notes: &mut Vec<String>,
     ) -> Result<Vec<String>> {
         if in_header(dataset) {
             let failed = |source| Error::hdf5(self.path(), name, "read its strings", source);
-            let text = |bytes: &[u8]| decode_text(bytes).0;
+            let text = |bytes: &[u8]| decode(bytes).0;
             // libhdf5 does not convert between its two character sets.
             return if self.descriptor(name)? == TypeDescriptor::FixedAscii(size) {
                 Ok(dataset
@@ -140,7 +165,7 @@ impl HdfFile {
         let lossy = AtomicUsize::new(0);
         bytes.read(0..bytes.n_rows(), &mut values, |bytes, part| {
             for (value, bytes) in part.iter_mut().zip(bytes.chunks_exact(size)) {
-                let (text, valid) = decode_text(bytes);
+                let (text, valid) = decode(bytes);
                 *value = text;
                 lossy.fetch_add(usize::from(!valid), Ordering::Relaxed);
             }
@@ -192,13 +217,20 @@ impl HdfFile {
         }
     }
 
-    /// A truth value, stored as HDF5 enumeration or as integer.
+    /// A truth value, stored as HDF5 enumeration or as integer; of a dataset, also as bit field.
     pub fn boolean_attribute(&self, name: &str, attribute: &str) -> Result<Option<bool>> {
         let Some(found) = self.attribute(name, attribute)? else { return Ok(None) };
         let failed = |source| Error::hdf5(self.path(), format!("{name}@{attribute}"), "read it", source);
-        match found.dtype().and_then(|datatype| datatype.to_descriptor()).map_err(failed)? {
-            TypeDescriptor::Boolean => Ok(found.read_raw::<bool>().map_err(failed)?.first().copied()),
-            _ => Ok(self
+        match found.dtype().and_then(|datatype| datatype.to_descriptor()) {
+            Err(source) => {
+                let dataset = self.dataset(name)?;
+                match chunk_index::bit_field_attribute(self, &dataset, attribute) {
+                    Some(bits) => Ok(Some(bits != 0)),
+                    None => Err(failed(source)),
+                }
+            }
+            Ok(TypeDescriptor::Boolean) => Ok(found.read_raw::<bool>().map_err(failed)?.first().copied()),
+            Ok(_) => Ok(self
                 .integers_attribute(name, attribute)?
                 .and_then(|values| values.first().map(|&value| value != 0))),
         }
@@ -245,12 +277,14 @@ fn note_lossy(name: &str, lossy: usize, notes: &mut Vec<String>) {
 
 #[cfg(test)]
 mod tests {
-    use super::decode_text;
+    use super::{decode_latin, decode_text};
 
     #[test]
     fn padding_goes_and_inner_spaces_stay() {
         assert_eq!(decode_text(b"HLA A\0\0\0"), ("HLA A".to_owned(), true));
         assert_eq!(decode_text(b"\0\0"), (String::new(), true));
         assert!(!decode_text(b"\xff\xfe").1);
+        assert_eq!(decode_latin(b"M\xfcller\0"), ("Müller".to_owned(), true));
+        assert_eq!(decode_latin("Müller".as_bytes()), ("Müller".to_owned(), true));
     }
 }

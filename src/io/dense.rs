@@ -1,4 +1,4 @@
-//! Dense matrices, read in bands of rows; zeros are dropped.
+//! Dense matrices, of one dataset or several side by side, read in bands of rows; zeros are dropped.
 
 use std::ops::Range;
 
@@ -14,32 +14,68 @@ use crate::matrix::{Block, RowBlock};
 const BAND_ELEMENTS: usize = 2 << 20;
 /// Elements up to which a band grows to hold whole chunks, which otherwise are inflated repeatedly.
 const MAX_BAND_ELEMENTS: usize = 32 << 20;
+/// Elements that one task checks or compresses.
+const TASK_ELEMENTS: usize = BAND_ELEMENTS / 16;
 
-/// A dense matrix of cells by genes.
+/// A dense matrix.
 pub(super) struct Dense {
-    array: NumericArray,
+    parts: Vec<Part>,
+    n_rows: usize,
+    n_columns: usize,
+    missing: Missing,
+}
+
+/// A dataset that holds some columns of a matrix.
+pub(super) struct Part {
+    pub(super) array: NumericArray,
+    /// Whether its columns are rows of the matrix.
+    pub(super) across: bool,
+    /// Which columns of the matrix it holds; all of them in order if not given.
+    pub(super) targets: Option<Vec<usize>>,
+}
+
+/// What is done with NaN, by which some programs mean that there is no value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Missing {
+    /// It is an error.
+    Refused,
+    /// It is an error that names this option.
+    RefusedUnless(&'static str),
+    /// It is read as zero.
+    Zero,
 }
 
 impl Dense {
+    /// Opens a dataset whose rows are those of the matrix.
     pub(super) fn open(file: &HdfFile, name: &str, n_rows: usize, n_columns: usize) -> Result<Self> {
         let array = NumericArray::open(file, name)?;
         if array.dims() != [n_rows, n_columns] {
             let expected = format!("shape [{n_rows}, {n_columns}], as the axes");
             let found = format!("{:?}", array.dims());
-            return Err(array.problem(expected, found, "write the file again with anndata"));
+            return Err(array.problem(expected, found, "write the file again with the tool that made it"));
         }
-        if u32::try_from(n_columns).is_err() {
-            return Err(array.problem("fewer than 2^32 columns", n_columns.to_string(), "split the matrix"));
+        let part = Part { array, across: false, targets: None };
+        Self::of(vec![part], [n_rows, n_columns], Missing::Refused)
+    }
+
+    /// Puts parts together, which must be of two dimensions and fill the `shape` (rows, columns) of the matrix.
+    pub(super) fn of(parts: Vec<Part>, shape: [usize; 2], missing: Missing) -> Result<Self> {
+        let [n_rows, n_columns] = shape;
+        match parts.first() {
+            Some(part) if u32::try_from(n_columns).is_err() => {
+                let found = n_columns.to_string();
+                Err(part.array.problem("fewer than 2^32 columns", found, "split the matrix"))
+            }
+            _ => Ok(Self { parts, n_rows, n_columns, missing }),
         }
-        Ok(Self { array })
     }
 
     pub(super) fn elements(&self) -> u64 {
-        self.array.n_rows() as u64 * self.array.n_columns() as u64
+        self.n_rows as u64 * self.n_columns as u64
     }
 
     pub(super) fn describe(&self) -> Vec<(String, String)> {
-        vec![(self.array.name().to_owned(), self.array.describe())]
+        self.parts.iter().map(|part| (part.array.name().to_owned(), part.array.describe())).collect()
     }
 
     pub(super) fn for_each_block(
@@ -47,59 +83,134 @@ impl Dense {
         names: &Names<'_>,
         consume: &mut dyn FnMut(Block, &Tally) -> Result<()>,
     ) -> Result<Tally> {
-        let n_rows = self.array.n_rows();
-        let step = band_rows(self.array.n_columns(), self.array.chunk_rows());
-        let bands: Vec<_> = (0..n_rows).step_by(step).map(|row| row..n_rows.min(row + step)).collect();
+        let chunk = self.parts.iter().filter_map(Part::chunk).max();
+        let step = band_rows(self.n_columns, chunk);
+        let bands: Vec<_> =
+            (0..self.n_rows).step_by(step).map(|row| row..self.n_rows.min(row + step)).collect();
         stream(&bands, |rows| self.read_band(rows, names), consume)
     }
 
     fn read_band(&self, rows: Range<usize>, names: &Names<'_>) -> Result<(Block, Tally)> {
-        let n_columns = self.array.n_columns();
+        let mut tally = Tally::default();
         let mut block = RowBlock { indptr: vec![0], ..RowBlock::default() };
-        if n_columns == 0 {
+        if self.n_columns == 0 {
             block.indptr.resize(rows.len() + 1, 0);
-            return Ok((Block::Reals(block), Tally::default()));
+            return Ok((Block::Reals(block), tally));
         }
-        let values = self.array.read::<f64>(rows.clone())?;
-        let rows_per_task = (BAND_ELEMENTS / 16 / n_columns).max(1);
-        let parts: Vec<_> = values
-            .par_chunks(rows_per_task * n_columns)
-            .enumerate()
-            .map(|(task, values)| self.compress(values, rows.start + task * rows_per_task, names))
-            .collect();
-        for part in parts {
-            append(&mut block, &part?);
+        let mut band = Vec::new();
+        for part in &self.parts {
+            let (values, missing) = part.read(&rows, self.missing, names)?;
+            tally.missing += missing;
+            match &part.targets {
+                None => band = values,
+                Some(targets) if !targets.is_empty() => {
+                    band.resize(rows.len() * self.n_columns, 0.0);
+                    let pairs = band.par_chunks_mut(self.n_columns).zip(values.par_chunks(targets.len()));
+                    pairs.for_each(|(row, values)| {
+                        targets.iter().zip(values).for_each(|(&column, &value)| row[column] = value);
+                    });
+                }
+                Some(_) => {}
+            }
         }
-        let tally = Tally { nnz: block.nnz() as u64, ..Tally::default() };
+        let rows_per_task = (TASK_ELEMENTS / self.n_columns).max(1);
+        let tasks = band.par_chunks(rows_per_task * self.n_columns);
+        let parts: Vec<_> = tasks.map(|values| compress(values, self.n_columns)).collect();
+        parts.iter().for_each(|part| append(&mut block, part));
+        tally.nnz = block.nnz() as u64;
         Ok((Block::Reals(block), tally))
     }
+}
 
-    fn compress(&self, values: &[f64], first_row: usize, names: &Names<'_>) -> Result<RowBlock> {
+impl Part {
+    /// Rows of the matrix in a chunk.
+    fn chunk(&self) -> Option<usize> {
+        if self.across { self.array.chunk_columns() } else { self.array.chunk_rows() }
+    }
+
+    /// Reads and checks the values of some rows of the matrix, row by row, and counts the missing ones.
+    fn read(&self, rows: &Range<usize>, missing: Missing, names: &Names<'_>) -> Result<(Vec<f64>, u64)> {
+        let mut values = if self.across {
+            self.array.read_columns::<f64>(rows.clone())?
+        } else {
+            self.array.read::<f64>(rows.clone())?
+        };
         let rule = names.rule(self.array.dtype());
-        let mut block = RowBlock { indptr: vec![0], ..RowBlock::default() };
-        for (row, values) in values.chunks_exact(self.array.n_columns()).enumerate() {
-            for (column, &value) in (0_u32..).zip(values) {
-                if is_storable(value, rule) {
-                    block.indices.push(column);
-                    block.values.push(value);
-                } else if let Some(expected) = value_fault(value, rule) {
-                    let place = format!("{}, {}", names.row(first_row + row), names.column(column as usize));
-                    let object = format!("{}[{}, {column}], {place}", self.array.name(), first_row + row);
-                    let found = value.to_string();
-                    return Err(Error::input(self.array.path(), object, expected, found, names.remedy));
+        let check = |values: &mut [f64]| {
+            let is_right = |value: f64| (value == 0.0) | is_storable(value, rule);
+            // Without early exit, so that the loop vectorises.
+            if values.iter().fold(true, |right, &value| right & is_right(value)) {
+                return (None, 0);
+            }
+            let mut n_missing = 0;
+            if missing == Missing::Zero {
+                for value in values.iter_mut().filter(|value| value.is_nan()) {
+                    *value = 0.0;
+                    n_missing += 1;
                 }
             }
-            block.indptr.push(block.indices.len());
+            (values.iter().position(|&value| !is_right(value)), n_missing)
+        };
+        let results: Vec<_> = values.par_chunks_mut(TASK_ELEMENTS).map(check).collect();
+        for (task, (fault, _)) in results.iter().enumerate() {
+            if let Some(place) = fault {
+                let place = task * TASK_ELEMENTS + place;
+                return Err(self.fault(place, values[place], rows.start, missing, names));
+            }
         }
-        Ok(block)
+        Ok((values, results.iter().map(|(_, missing)| missing).sum()))
     }
+
+    /// The error of a value, the one at `place` of a band that begins with row `first_row`.
+    fn fault(
+        &self,
+        place: usize,
+        value: f64,
+        first_row: usize,
+        missing: Missing,
+        names: &Names<'_>,
+    ) -> Error {
+        let width = if self.across { self.array.n_rows() } else { self.array.n_columns() };
+        let (row, own) = (first_row + place / width, place % width);
+        let column = self.targets.as_ref().map_or(own, |targets| targets[own]);
+        let (first, second) = if self.across { (own, row) } else { (row, own) };
+        let position = format!("{}[{first}, {second}]", self.array.name());
+        let object = format!("{position}, {}, {}", names.row(row), names.column(column));
+        let expected = value_fault(value, names.rule(self.array.dtype())).unwrap_or("another value");
+        let remedy = match missing {
+            Missing::RefusedUnless(option) if value.is_nan() => {
+                format!("{option} reads missing values as zeros")
+            }
+            _ => names.remedy.to_owned(),
+        };
+        Error::input(self.array.path(), object, expected, value.to_string(), remedy)
+    }
+}
+
+/// Drops the zeros of some rows.
+fn compress(values: &[f64], n_columns: usize) -> RowBlock {
+    let mut block = RowBlock { indptr: vec![0], ..RowBlock::default() };
+    for values in values.chunks_exact(n_columns) {
+        for (column, &value) in (0_u32..).zip(values) {
+            if value != 0.0 {
+                block.push(column, value);
+            }
+        }
+        block.end_row();
+    }
+    block
+}
+
+/// Whether a band as high as a chunk of `chunk_rows` may hold all `n_columns`.
+pub(super) fn fits_band(chunk_rows: usize, n_columns: usize) -> bool {
+    chunk_rows.saturating_mul(n_columns) <= MAX_BAND_ELEMENTS
 }
 
 /// Rows of a band: whole chunks where that stays in bounds.
 fn band_rows(n_columns: usize, chunk_rows: Option<usize>) -> usize {
     let rows = (BAND_ELEMENTS / n_columns.max(1)).clamp(1, 1 << 20);
     match chunk_rows {
-        Some(chunk) if chunk.saturating_mul(n_columns) <= MAX_BAND_ELEMENTS => {
+        Some(chunk) if fits_band(chunk, n_columns) => {
             rows.next_multiple_of(chunk).min((rows / chunk).max(1) * chunk)
         }
         _ => rows,

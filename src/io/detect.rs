@@ -7,7 +7,9 @@ use std::path::Path;
 
 use super::csv::Table;
 use super::h5ad::H5ad;
+use super::loom::Loom;
 use super::mtx::Mtx;
+use super::pandas::Frame;
 use super::tenx::TenX;
 use super::{ReadOptions, Source};
 use crate::error::{Error, Result};
@@ -26,6 +28,9 @@ const HDF5: &[u8] = b"\x89HDF\r\n\x1a\n";
 const TAR: (usize, &[u8]) = (257, b"ustar");
 /// A group with this many of those members is meant to be a 10x matrix.
 const FEWEST_MEMBERS: usize = 2;
+/// Keys of pandas may be paths: groups are searched to this depth, and so many of them.
+const KEY_DEPTH: usize = 8;
+const MOST_GROUPS: usize = 4096;
 
 /// A layout that [`open`] can read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +41,10 @@ pub enum Layout {
     TenXV3,
     /// 10x HDF5 of Cell Ranger 1 and 2: these groups, one per genome.
     TenXV2(Vec<String>),
+    /// Loom, of any version.
+    Loom,
+    /// A pandas HDFStore: these groups, one for each of its objects.
+    Pandas(Vec<String>),
 }
 
 /// How the bytes of an input are put together.
@@ -63,14 +72,19 @@ pub fn open_with(path: &Path, options: &ReadOptions, progress: &dyn Fn(u64)) -> 
     };
     let container = container(path)?;
     if container != Container::Hdf5 {
-        only_for(options.layer.is_some(), "--layer", "h5ad files")?;
+        only_for(options.layer.is_some(), "--layer", "h5ad and loom files")?;
         only_for(options.use_raw, "--use-raw", "h5ad files")?;
+    }
+    if container == Container::MatrixMarket {
+        only_for(options.orientation.is_some(), "--orientation", "csv, tsv and pandas files")?;
+    }
+    if container != Container::Hdf5 {
+        only_for(options.nan_as_zero, "--nan-as-zero", "pandas files")?;
+        only_for(options.gene_attr.is_some(), "--gene-attr", "loom files")?;
+        only_for(options.cell_attr.is_some(), "--cell-attr", "loom files")?;
     }
     if container != Container::MatrixMarket {
         only_for(options.prefix.is_some(), "--prefix", "Matrix Market directories")?;
-    }
-    if container != Container::Text {
-        only_for(options.orientation.is_some(), "--orientation", "csv and tsv files")?;
     }
     match container {
         Container::MatrixMarket => return Ok(Box::new(Mtx::open(path, options)?)),
@@ -82,13 +96,32 @@ pub fn open_with(path: &Path, options: &ReadOptions, progress: &dyn Fn(u64)) -> 
     }
     let file = HdfFile::open(path)?;
     let layout = detect(&file)?;
+    if !matches!(layout, Layout::Pandas(_)) {
+        only_for(options.orientation.is_some(), "--orientation", "csv, tsv and pandas files")?;
+        only_for(options.nan_as_zero, "--nan-as-zero", "pandas files")?;
+    }
+    if layout != Layout::Loom {
+        only_for(options.gene_attr.is_some(), "--gene-attr", "loom files")?;
+        only_for(options.cell_attr.is_some(), "--cell-attr", "loom files")?;
+    }
     match layout {
+        Layout::Loom => {
+            only_for(options.genome.is_some(), "--genome", "10x files")?;
+            only_for(options.use_raw, "--use-raw", "h5ad files")?;
+            Ok(Box::new(Loom::open(&file, options)?))
+        }
+        Layout::Pandas(groups) => {
+            only_for(options.genome.is_some(), "--genome", "10x files")?;
+            only_for(options.layer.is_some(), "--layer", "h5ad and loom files")?;
+            only_for(options.use_raw, "--use-raw", "h5ad files")?;
+            Ok(Box::new(Frame::open(&file, &groups, options)?))
+        }
         Layout::H5ad => {
             only_for(options.genome.is_some(), "--genome", "10x files")?;
             Ok(Box::new(H5ad::open(&file, options)?))
         }
         Layout::TenXV3 | Layout::TenXV2(_) => {
-            only_for(options.layer.is_some(), "--layer", "h5ad files")?;
+            only_for(options.layer.is_some(), "--layer", "h5ad and loom files")?;
             only_for(options.use_raw, "--use-raw", "h5ad files")?;
             Ok(Box::new(match layout {
                 Layout::TenXV2(groups) => TenX::open_v2(&file, &groups, options)?,
@@ -118,20 +151,22 @@ pub fn detect(file: &HdfFile) -> Result<Layout> {
             return Err(missing_dataset(file, "matrix", "indptr"));
         }
         Some(Kind::Dataset) if has("row_attrs") && has("col_attrs") => {
-            return Err(unsupported(file.path(), "a loom file", "convert it to 10x HDF5 or h5ad"));
+            return Ok(Layout::Loom);
         }
         _ => {}
     }
     if has("molecule_info.json") || (has("barcode_idx") && has("count") && has("umi")) {
         return Err(unsupported(file.path(), "a 10x molecule info file", "convert it to 10x HDF5 or h5ad"));
     }
+    let mut frames = Vec::new();
+    find_pandas(file, &members, KEY_DEPTH, &mut 0, &mut frames)?;
+    if !frames.is_empty() {
+        return Ok(Layout::Pandas(frames));
+    }
     let mut groups = Vec::new();
     for member in &members {
         if file.kind(member)? != Some(Kind::Group) {
             continue;
-        }
-        if file.string_attribute(member, "pandas_type")?.is_some() {
-            return Err(unsupported(file.path(), "a pandas HDFStore", "convert it to 10x HDF5 or h5ad"));
         }
         let inside = file.members(member)?;
         if count_members(&inside, &V2_MEMBERS) < FEWEST_MEMBERS {
@@ -145,10 +180,38 @@ pub fn detect(file: &HdfFile) -> Result<Layout> {
     }
     if groups.is_empty() {
         let found = if members.is_empty() { "nothing".to_owned() } else { members.join(", ") };
-        let expected = "a 10x (\"matrix\") or AnnData (\"X\", \"obs\", \"var\") layout";
+        let expected = "a 10x (\"matrix\"), AnnData (\"X\", \"obs\", \"var\"), loom (\"matrix\", \"row_attrs\", \
+                        \"col_attrs\") or pandas layout";
         return Err(Error::input(file.path(), "/", expected, found, "convert it to 10x HDF5 or h5ad"));
     }
     Ok(Layout::TenXV2(groups))
+}
+
+/// Finds the groups that pandas wrote among `members` and below them.
+fn find_pandas(
+    file: &HdfFile,
+    members: &[String],
+    depth: usize,
+    visited: &mut usize,
+    found: &mut Vec<String>,
+) -> Result<()> {
+    for member in members {
+        *visited += 1;
+        if *visited > MOST_GROUPS {
+            break;
+        }
+        if file.kind(member)? != Some(Kind::Group) {
+            continue;
+        }
+        if file.string_attribute(member, "pandas_type")?.is_some() {
+            found.push(member.clone());
+        } else if depth > 1 {
+            let inside: Vec<_> =
+                file.members(member)?.iter().map(|name| format!("{member}/{name}")).collect();
+            find_pandas(file, &inside, depth - 1, visited, found)?;
+        }
+    }
+    Ok(())
 }
 
 fn count_members(inside: &[String], known: &[&str]) -> usize {

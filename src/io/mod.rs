@@ -5,7 +5,9 @@ mod dense;
 mod detect;
 mod features;
 mod h5ad;
+mod loom;
 mod mtx;
+mod pandas;
 mod spill;
 mod stream;
 mod tenx;
@@ -22,14 +24,20 @@ use crate::matrix::{Axis, Block, Major};
 pub struct ReadOptions {
     /// 10x: keep only this genome's genes (`--genome`); for a v2 file with several groups, `all` merges them.
     pub genome: Option<String>,
-    /// h5ad: read `layers/<name>` instead of `X` (`--layer`).
+    /// h5ad, loom: read `layers/<name>` instead of `X` or `matrix` (`--layer`).
     pub layer: Option<String>,
     /// h5ad: read `raw/X` with `raw/var` (`--use-raw`).
     pub use_raw: bool,
     /// h5ad: which values are allowed.
     pub values: Values,
-    /// csv, tsv: what a line stands for (`--orientation`); cells if not given.
+    /// csv, tsv, hd5: what a line or row stands for (`--orientation`); cells if not given.
     pub orientation: Option<Major>,
+    /// hd5: read missing values as zeros (`--nan-as-zero`).
+    pub nan_as_zero: bool,
+    /// loom: the attribute of rows that names the genes (`--gene-attr`).
+    pub gene_attr: Option<String>,
+    /// loom: the attribute of columns that names the cells (`--cell-attr`).
+    pub cell_attr: Option<String>,
     /// Matrix Market: what the names of the three files begin with, where a directory has several (`--prefix`).
     pub prefix: Option<String>,
     /// Directory for unnamed temporary files, which text needs that does not fit in memory; the system's own if not given.
@@ -140,6 +148,9 @@ pub struct Tally {
     pub merged_duplicates: u64,
     /// Rows whose indices had to be sorted.
     pub unsorted_rows: u64,
+    /// Missing values (NaN) that were read as zeros.
+    #[serde(default)]
+    pub missing: u64,
 }
 
 /// Byte ranges of a compressed matrix inside its file.

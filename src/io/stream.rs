@@ -363,6 +363,7 @@ impl Tally {
         self.explicit_zeros += other.explicit_zeros;
         self.merged_duplicates += other.merged_duplicates;
         self.unsorted_rows += other.unsorted_rows;
+        self.missing += other.missing;
     }
 }
 

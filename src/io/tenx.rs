@@ -260,7 +260,7 @@ fn decode_owned(text: String) -> String {
 }
 
 /// Replaces `&#946;` and `&#x3b2;`.
-fn decode_references(text: &str) -> Cow<'_, str> {
+pub(super) fn decode_references(text: &str) -> Cow<'_, str> {
     if !text.contains("&#") {
         return Cow::Borrowed(text);
     }

@@ -67,9 +67,9 @@ impl Axis {
     }
 
     /// What identifies the elements better than their names do, where the file says it: probe ids (unique,
-    /// where several probes share a gene), else gene ids.
+    /// where several probes share a gene), else gene ids, as they are called in AnnData and in loom files.
     pub fn ids(&self) -> Option<Vec<String>> {
-        ["probe_ids", "gene_ids"].into_iter().find_map(|name| self.texts(name))
+        ["probe_ids", "gene_ids", "Accession"].into_iter().find_map(|name| self.texts(name))
     }
 
     /// The column of this name, if it holds texts of which none is missing.

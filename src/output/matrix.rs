@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::frame::FrameWriter;
 use super::{Format, Record};
 use crate::error::{Error, Result};
 use crate::h5ad::{self, DenseWriter, SparseWriter};
@@ -19,11 +20,11 @@ pub struct Content<'a> {
     /// The cells. Only h5ad files have a place for more than their names.
     pub cells: &'a Axis,
     /// The genes. A 10x file takes names, ids, genomes and feature types from them, a Matrix Market directory all but genomes, a
-    /// table names.
+    /// table or a pandas file names.
     pub genes: &'a Axis,
     /// The genome of genes that have no column of it.
     pub genome: Option<&'a str>,
-    /// Type of the values in an h5ad file: f32 or f64.
+    /// Type of the values in an h5ad or pandas file: f32 or f64.
     pub values: Dtype,
     /// Whether all values are whole numbers.
     pub whole: bool,
@@ -56,6 +57,7 @@ pub struct MatrixFile<'a> {
 
 enum Kind<'a> {
     TenX(Box<TenxWriter>),
+    Hd5(Box<FrameWriter>),
     H5ad {
         file: hdf5::File,
         /// `X` and the layers.
@@ -90,6 +92,12 @@ impl<'a> MatrixFile<'a> {
             Format::TenX => {
                 let line = content.record.line();
                 Kind::TenX(Box::new(TenxWriter::create(path, TenxLayout::V3, &line)?))
+            }
+            Format::Hd5 => {
+                assert!(content.layers.is_empty(), "pandas files hold one matrix");
+                let (cells, genes) = (&content.cells.names, &content.genes.names);
+                let line = content.record.line();
+                Kind::Hd5(Box::new(FrameWriter::create(path, cells, genes, content.values, &line)?))
             }
             Format::H5ad => {
                 let file = h5ad::create_file(path)?;
@@ -134,6 +142,7 @@ impl<'a> MatrixFile<'a> {
         assert!(matrix == 0 || matches!(self.kind, Kind::H5ad { .. }), "{ONE_MATRIX}");
         match &mut self.kind {
             Kind::TenX(writer) => writer.write_rows(block),
+            Kind::Hd5(writer) => writer.write_rows(block),
             Kind::H5ad { matrices, .. } => matrices[matrix].write_rows(block),
             Kind::DenseH5ad { x, .. } => x.write_rows(block),
             Kind::Mtx(writer) => writer.write_rows(block),
@@ -144,7 +153,7 @@ impl<'a> MatrixFile<'a> {
     /// Completes and closes the file.
     ///
     /// # Errors
-    /// When writing fails, or a name is too long for a 10x file.
+    /// When writing fails, or a name is too long for the format.
     ///
     /// # Panics
     /// When a matrix has not got as many rows as there are cells.
@@ -164,6 +173,7 @@ impl<'a> MatrixFile<'a> {
                 };
                 writer.finish(content.cells.names.iter(), features).map(drop)
             }
+            Kind::Hd5(writer) => writer.finish(),
             Kind::H5ad { file, matrices } => {
                 for matrix in matrices {
                     matrix.finish()?;

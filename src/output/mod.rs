@@ -1,5 +1,7 @@
-//! Matrices as files: rows of cells in, a 10x, AnnData or text file out, in memory that does not grow with the entries.
+//! Matrices as files: rows of cells in, a 10x, AnnData, pandas or text file out, in memory that does not grow with the
+//! entries.
 
+mod frame;
 mod matrix;
 mod publish;
 mod record;
@@ -28,6 +30,8 @@ pub enum Format {
         /// Whether it is compressed.
         gzip: bool,
     },
+    /// A frame of pandas in HDF5, as the original LATE reads it: dense, one matrix, names only.
+    Hd5,
 }
 
 impl Format {
@@ -53,7 +57,7 @@ impl Format {
         let is_it = |end: &str| name.len() > end.len() && name.ends_with(end);
         Self::NAMES.iter().find(|(end, _)| is_it(end)).map(|(_, format)| *format).ok_or_else(|| Error::Usage {
             problem: format!("{}: its name does not say in which format to write it", path.display()),
-            remedy: "end it in .h5 (10x HDF5), .h5ad (AnnData), / (a 10x Matrix Market directory), .csv, .tsv, .csv.gz or \
+            remedy: "end it in .h5 (10x HDF5), .h5ad (AnnData), .hd5 (pandas), / (a 10x Matrix Market directory), .csv, .tsv, .csv.gz or \
                      .tsv.gz"
                 .into(),
         })
@@ -78,6 +82,7 @@ impl Format {
                 cell_columns: false,
                 gene_columns: Some(&["gene_ids", "probe_ids", "feature_types"]),
             },
+            Self::Hd5 => Kept { name: "pandas", cell_columns: false, gene_columns: Some(&[]) },
             Self::Table { .. } => Kept { name: "csv and tsv", cell_columns: false, gene_columns: Some(&[]) },
         }
     }
@@ -103,12 +108,16 @@ mod tests {
         assert_eq!(Format::of(Path::new("a.b/c.h5")).unwrap(), Format::TenX);
         assert_eq!(Format::of(Path::new("c.x.H5AD")).unwrap(), Format::H5ad);
         assert_eq!(Format::of(Path::new("a.h5/")).unwrap(), Format::Mtx);
+        assert_eq!(Format::of(Path::new("c.hd5")).unwrap(), Format::Hd5);
         let table = |delimiter, gzip| Format::Table { delimiter, gzip };
         assert_eq!(Format::of(Path::new("c.csv")).unwrap(), table(b',', false));
         assert_eq!(Format::of(Path::new("c.TSV.gz")).unwrap(), table(b'\t', true));
         for other in ["c", "h5", ".h5", "c.h5.gz", "c.mtx", "c.gz", "c.h5ad.tmp"] {
             let message = Format::of(Path::new(other)).unwrap_err().to_string();
-            assert!(message.contains(".h5 ") && message.contains(".h5ad "), "{message}");
+            assert!(
+                message.contains(".h5 ") && message.contains(".h5ad ") && message.contains(".hd5 "),
+                "{message}"
+            );
         }
     }
 }

@@ -81,10 +81,15 @@ impl<'a> Cache<'a> {
         let mut hasher = blake3::Hasher::new();
         // Text in which nothing can be taken for something else.
         // No store is made of other values.
-        let ReadOptions { genome, layer, use_raw, orientation, values: _, prefix: _, scratch: _ } = options;
+        let ReadOptions { genome, layer, use_raw, orientation, values: _, prefix: _, scratch: _, .. } =
+            options;
+        let ReadOptions { nan_as_zero, gene_attr, cell_attr, .. } = options;
         let mut text = format!("{VERSION} {content} {genome:?} {layer:?} {use_raw} {dtype:?}");
         if let Some(orientation) = orientation {
             text += &format!(" {orientation:?}");
+        }
+        if *nan_as_zero || gene_attr.is_some() || cell_attr.is_some() {
+            text += &format!(" {nan_as_zero} {gene_attr:?} {cell_attr:?}");
         }
         hasher.update(text.as_bytes());
         let key = hasher.finalize().to_hex()[..32].to_owned();

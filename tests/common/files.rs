@@ -146,3 +146,37 @@ pub fn typed(group: &Group, name: &str, kind: &TypeDescriptor, values: &[f64]) -
     dataset.write_raw(values).unwrap();
     dataset
 }
+
+/// Where the elements of a file's datasets lie, as they are stored: this program parses these bytes, libhdf5 all others.
+pub fn stored_elements(path: &Path) -> Vec<std::ops::Range<usize>> {
+    fn visit(group: &Group, out: &mut Vec<std::ops::Range<usize>>) {
+        let index = |value: u64| usize::try_from(value).unwrap();
+        for dataset in group.datasets().unwrap() {
+            if let Some(begin) = dataset.offset() {
+                out.push(index(begin)..index(begin) + index(dataset.storage_size()));
+            }
+            for chunk in 0..dataset.num_chunks().unwrap_or(0) {
+                let chunk = dataset.chunk_info(chunk).unwrap();
+                out.push(index(chunk.addr)..index(chunk.addr + chunk.size));
+            }
+        }
+        group.groups().unwrap().iter().for_each(|group| visit(group, out));
+    }
+    let mut out = Vec::new();
+    visit(&hdf5::File::open(path).unwrap().group("/").unwrap(), &mut out);
+    out
+}
+
+/// A file cut at a dozen places, and with one byte changed at `changes` places among the stored elements.
+pub fn damages(path: &Path, changes: usize) -> Vec<Vec<u8>> {
+    let whole = std::fs::read(path).unwrap();
+    let mut out: Vec<_> =
+        (0..whole.len()).step_by(whole.len() / 12).map(|length| whole[..length].to_vec()).collect();
+    let places: Vec<usize> = stored_elements(path).into_iter().flatten().collect();
+    for &place in places.iter().step_by((places.len() / changes).max(1)) {
+        let mut bytes = whole.clone();
+        bytes[place] ^= 0x55;
+        out.push(bytes);
+    }
+    out
+}

@@ -188,7 +188,7 @@ pub(in crate::cli) struct ConvertArgs {
     /// 10x HDF5 or Matrix Market, AnnData h5ad, csv or tsv; told apart by content
     #[arg(value_name = "IN")]
     pub(in crate::cli) input: PathBuf,
-    /// The file to write: .h5 (10x HDF5), .h5ad (AnnData), / (a 10x Matrix Market directory), .csv, .tsv, .csv.gz or .tsv.gz
+    /// The file to write: .h5 (10x HDF5), .h5ad (AnnData), .hd5 (pandas), / (a 10x Matrix Market directory), .csv, .tsv, .csv.gz or .tsv.gz
     #[arg(value_name = "OUT")]
     pub(in crate::cli) output: PathBuf,
     #[command(flatten)]
@@ -210,6 +210,8 @@ pub(in crate::cli) enum KindArg {
     H5,
     /// AnnData
     H5ad,
+    /// pandas frame in HDF5, as the original LATE reads it
+    Hd5,
     /// 10x Matrix Market directory of Cell Ranger 3 and later
     Mtx,
     /// text with commas, a line for each cell
