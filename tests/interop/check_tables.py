@@ -11,6 +11,7 @@ import sys
 import warnings
 
 import anndata
+import h5py
 import loompy
 import numpy as np
 import pandas as pd
@@ -32,7 +33,11 @@ def from_h5ad(path):
 
 def from_loom(path, cell_names, gene_names):
     with loompy.connect(str(path), mode="r", validate=False) as loom:
-        return pd.DataFrame(loom[:, :].T, index=loom.ca[cell_names], columns=loom.ra[gene_names])
+        values = loom[:, :].T
+    # loompy itself drops letters outside ASCII when it reads.
+    with h5py.File(path, "r") as file:
+        cells, genes = file["col_attrs"][cell_names].asstr()[:], file["row_attrs"][gene_names].asstr()[:]
+    return pd.DataFrame(values, index=cells, columns=genes)
 
 
 def main():
