@@ -437,3 +437,52 @@ fn big_endian_reals_are_read() {
     patch(&path, &[0x11, 0x20, 31, 0, 4, 0, 0, 0], &[0x11, 0x21]);
     assert_eq!(read_plain(&path).rows, small_dense());
 }
+
+#[test]
+fn unsigned_codes_and_nullable_strings_are_read() {
+    let directory = TempDir::new().unwrap();
+    let path = h5ad(&directory, |file| {
+        sparse(file, "X", "csr_matrix");
+        let obs = file.group("obs").unwrap();
+        for (name, encoding) in [("type", "categorical"), ("text", "nullable-string-array")] {
+            attribute(&obs.create_group(name).unwrap(), "encoding-type", encoding);
+        }
+        write_texts(&obs.group("type").unwrap(), "categories", &names("t", 300));
+        write(&obs.group("type").unwrap(), "codes", &[299_u16, 0, 256]);
+        write_texts(&obs.group("text").unwrap(), "values", &["a".to_owned(), String::new(), "b".to_owned()]);
+        write(&obs.group("text").unwrap(), "mask", &[false, true, false]);
+        obs.delete_attr("column-order").unwrap();
+        let order = texts(&["type", "text"]);
+        obs.new_attr::<VarLenUnicode>().shape([2]).create("column-order").unwrap().write_raw(&order).unwrap();
+    });
+    let matrix = read_plain(&path);
+    assert_eq!(matrix.cells().texts("type").unwrap(), ["t299", "t0", "t256"]);
+    let Some(Column::Categorical { codes, categories, .. }) = matrix.cells().column("text") else {
+        panic!("not read")
+    };
+    assert_eq!(
+        (codes.as_slice(), categories.as_slice()),
+        (&[0, -1, 1][..], &["a".to_owned(), "b".to_owned()][..])
+    );
+}
+
+#[test]
+fn unknown_encodings_are_named() {
+    let directory = TempDir::new().unwrap();
+    let path = h5ad(&directory, |file| {
+        dense(file, "X", &DENSE);
+        attribute(&file.dataset("X").unwrap(), "encoding-type", "rec-array");
+    });
+    assert_refused(&path, &ReadOptions::default(), &["X@encoding-type", "array, csr_matrix", "rec-array"]);
+    let path = h5ad(&directory, |file| {
+        dense(file, "X", &DENSE);
+        let obs = file.group("obs").unwrap();
+        obs.delete_attr("encoding-type").unwrap();
+        attribute(&obs, "encoding-type", "frame of the future");
+    });
+    assert_refused(
+        &path,
+        &ReadOptions::default(),
+        &["obs@encoding-type", "dataframe", "frame of the future"],
+    );
+}

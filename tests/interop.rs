@@ -1,5 +1,5 @@
-//! The files we write, imputed, simulated and made for benchmarks, in anndata and scanpy, an old and a new version, each installed by pip into an environment
-//! of its own under the target directory.
+//! The files we write, imputed, simulated and made for benchmarks, in anndata, scanpy and pandas, and theirs and loompy's in
+//! ours: an old and a new version of each, installed by pip into an environment of its own under the target directory.
 //!
 //! Skipped only where there is no Python. The old versions need Python 3.8 to 3.11: elsewhere they are skipped.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -156,6 +156,29 @@ fn text_goes_to_scanpy_pandas_and_scipy_and_comes_from_them() {
     }
 }
 
+#[test]
+fn tables_of_pandas_loompy_and_anndata_are_exchanged() {
+    let Some(version) = python::version() else {
+        println!("SKIPPED tables_of_pandas_loompy_and_anndata_are_exchanged: no python3 on this machine");
+        return;
+    };
+    for requirements in versions(version).into_iter().map(|version| format!("tables_{version}")) {
+        let place = Workplace::new();
+        run_script(&requirements, "make_tables.py", &[place.path("")]);
+        let mask = |input: &str, out: &str, more: &[&str]| {
+            let all = ["mask", "--input", input, "--out", out, "--keep", "1", "--no-truth"];
+            place.succeed(&[&all[..], more].concat());
+        };
+        for name in ["blosc.hd5", "plain.hd5", "loompy.loom", "anndata.loom", "columns.h5ad"] {
+            for extension in ["hd5", "h5ad"] {
+                mask(name, &format!("{name}.{extension}"), &[]);
+            }
+        }
+        mask("plain.hd5", "gene-rows.hd5", &["--orientation", "genes"]);
+        run_script(&requirements, "check_tables.py", &[place.path("")]);
+    }
+}
+
 /// Runs a script of `tests/interop` on these files.
 fn check_in_every_version(version: (u32, u32), script: &str, files: &[PathBuf]) {
     for requirements in versions(version) {
@@ -168,10 +191,11 @@ fn versions(version: (u32, u32)) -> Vec<&'static str> {
     if OLD_PYTHON.contains(&version) {
         return vec!["new", "old"];
     }
-    println!("SKIPPED anndata 0.8 and scanpy 1.9: they have no packages for Python {version:?}");
+    println!("SKIPPED the old versions: they have no packages for Python {version:?}");
     vec!["new"]
 }
 
+/// Runs a script of `tests/interop` in the environment with these requirements.
 fn run_script(requirements: &str, script: &str, arguments: &[PathBuf]) {
     let python = python::environment(requirements, &interop().join(format!("{requirements}.txt")));
     let output = Command::new(python).arg(interop().join(script)).args(arguments).output().unwrap();

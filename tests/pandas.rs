@@ -9,8 +9,9 @@ use common::binary::Workplace;
 use common::files::{assert_refused, damages, fixture, names, read, read_plain, replace};
 use hdf5::types::FixedAscii;
 use hdf5::{File, Group};
-use late_fast::io::ReadOptions;
-use late_fast::matrix::Major;
+use late_fast::io::{Dtype, ReadOptions};
+use late_fast::matrix::{Axis, Major, RowBlock};
+use late_fast::output::{Content, Format, MatrixFile, Record};
 use tempfile::TempDir;
 
 const CELLS: usize = 23;
@@ -302,4 +303,56 @@ fn the_binary_describes_and_imputes_frames() {
         ["train", "--input", &path("integers"), "--hidden", "4", "--epochs", "2", "--batch-size", "8"];
     place.succeed(&[&train[..], &["--out", "run.late", "--impute", "imputed.h5ad"]].concat());
     assert!(Path::new(&place.path("imputed.h5ad")).exists());
+}
+
+/// Writes a frame of `counts`-like values in blocks of seven rows.
+fn write_frame(
+    path: &Path,
+    cells: &[String],
+    genes: &[String],
+    value: impl Fn(usize, usize) -> f64,
+) -> late_fast::Result<()> {
+    let record = Record { command: "test", input: "none".into(), options: Vec::new(), seed: None };
+    let [cells, genes] = [cells, genes].map(|names| Axis::from_names(names.to_vec()));
+    let values = Dtype::F32;
+    let content =
+        Content { cells: &cells, genes: &genes, genome: None, values, layers: &[], record: &record };
+    let mut file = MatrixFile::create(path, Format::Hd5, content)?;
+    for first in (0..cells.len()).step_by(7) {
+        let mut block = RowBlock { indptr: vec![0], ..RowBlock::default() };
+        for cell in first..cells.len().min(first + 7) {
+            for gene in 0..genes.len() {
+                if value(cell, gene) > 0.0 {
+                    block.push(u32::try_from(gene).unwrap(), value(cell, gene));
+                }
+            }
+            block.end_row();
+        }
+        file.write_rows(0, &block)?;
+    }
+    file.finish()
+}
+
+#[test]
+fn what_is_written_is_read_again() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("written.hd5");
+    let value = |cell: usize, gene: usize| {
+        if (cell * 13 + gene * 7).is_multiple_of(5) { (cell + gene) as f64 } else { 0.0 }
+    };
+    // The second has several chunks of rows, the last of them cut off.
+    for (n_cells, n_genes) in [(3, 2), (1203, 611), (0, 4), (4, 0), (0, 0)] {
+        let (cells, mut genes) = (names("cell", n_cells), names("gene", n_genes));
+        if let Some(gene) = genes.first_mut() {
+            *gene = "a longer name than others, in Greek: β".into();
+        }
+        write_frame(&path, &cells, &genes, value).unwrap();
+        let matrix = read_plain(&path);
+        assert_eq!((&matrix.cells().names, &matrix.genes().names), (&cells, &genes));
+        let expected: Vec<Vec<f64>> =
+            (0..n_cells).map(|cell| (0..n_genes).map(|gene| value(cell, gene)).collect()).collect();
+        assert_eq!(matrix.rows, expected, "{n_cells} x {n_genes}");
+    }
+    let error = write_frame(&path, &["x".repeat(1025)], &names("gene", 1), value).unwrap_err().to_string();
+    assert!(error.contains("null/axis1") && error.contains("at most 1024 bytes"), "{error}");
 }

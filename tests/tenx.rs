@@ -525,7 +525,7 @@ fn options_for_h5ad_are_refused() {
     let directory = TempDir::new().unwrap();
     let path = v3(&directory, |_| {});
     let options = ReadOptions { layer: Some("counts".to_owned()), ..plain() };
-    assert_refused(&path, &options, &["--layer is for h5ad files"]);
+    assert_refused(&path, &options, &["--layer is for h5ad and loom files"]);
     let options = ReadOptions { use_raw: true, ..plain() };
     assert_refused(&path, &options, &["--use-raw is for h5ad files"]);
 }

@@ -15,6 +15,11 @@ pub fn read_axis(file: &HdfFile, path: &str, notes: &mut Vec<String>) -> Result<
     let problem = |object: String, expected: &str, found: String| {
         Error::input(file.path(), object, expected, found, "write the file again with anndata")
     };
+    if let Some(other) =
+        file.string_attribute(path, "encoding-type")?.filter(|encoding| encoding != "dataframe")
+    {
+        return Err(problem(format!("{path}@encoding-type"), "dataframe", format!("{other:?}")));
+    }
     let index = match file.string_attribute(path, "_index")? {
         Some(name) => name,
         None if file.has_dataset(&format!("{path}/_index"))? => "_index".to_owned(),

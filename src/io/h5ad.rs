@@ -72,6 +72,19 @@ fn names<'a>(major: Major, cells: &'a Axis, genes: &'a Axis, remedy: &'a str) ->
 impl Matrix {
     fn open(file: &HdfFile, element: &str, cells: &Axis, genes: &Axis, remedy: &str) -> Result<Self> {
         if file.has_dataset(element)? {
+            if let Some(other) =
+                file.string_attribute(element, "encoding-type")?.filter(|encoding| encoding != "array")
+            {
+                let (object, found) = (format!("{element}@encoding-type"), format!("{other:?}"));
+                let remedy = "choose another matrix, or write the file again with anndata";
+                return Err(Error::input(
+                    file.path(),
+                    object,
+                    "array, csr_matrix or csc_matrix",
+                    found,
+                    remedy,
+                ));
+            }
             return Ok(Self::Dense(Dense::open(file, element, cells.len(), genes.len())?));
         }
         let problem = |object: String, expected: String, found: String| {
@@ -88,7 +101,7 @@ impl Matrix {
             "csc_matrix" | "csc" => Major::Genes,
             other => {
                 let object = format!("{element}@encoding-type");
-                let expected = "csr_matrix or csc_matrix".to_owned();
+                let expected = "array, csr_matrix or csc_matrix".to_owned();
                 let found = if other.is_empty() { "nothing".to_owned() } else { format!("{other:?}") };
                 return Err(problem(object, expected, found));
             }
