@@ -234,7 +234,7 @@ fn what_is_no_table_is_refused() {
     let options = ReadOptions { genome: Some("hg19".into()), ..ReadOptions::default() };
     assert_refused(&place.put("table.csv", SMALL), &options, &["--genome is for 10x files"]);
     let options = ReadOptions { layer: Some("a".into()), ..ReadOptions::default() };
-    assert_refused(&place.put("table.csv", SMALL), &options, &["--layer is for h5ad files"]);
+    assert_refused(&place.put("table.csv", SMALL), &options, &["--layer is for h5ad and loom files"]);
     let options = ReadOptions { prefix: Some("a".into()), ..ReadOptions::default() };
     assert_refused(&place.put("table.csv", SMALL), &options, &["--prefix is for Matrix Market"]);
 }

@@ -169,7 +169,7 @@ fn what_is_not_numbers_with_plain_labels_is_refused_with_a_way_out() {
     let nan = ReadOptions { nan_as_zero: true, ..ReadOptions::default() };
     assert_refused(&fixture("loom/v3.loom"), &nan, &["--nan-as-zero is for pandas"]);
     let genes = ReadOptions { orientation: Some(Major::Genes), ..ReadOptions::default() };
-    assert_refused(&fixture("loom/v3.loom"), &genes, &["--orientation is for pandas"]);
+    assert_refused(&fixture("loom/v3.loom"), &genes, &["--orientation is for csv, tsv and pandas files"]);
 }
 
 /// A copy of a frame that was changed.
@@ -315,8 +315,16 @@ fn write_frame(
     let record = Record { command: "test", input: "none".into(), options: Vec::new(), seed: None };
     let [cells, genes] = [cells, genes].map(|names| Axis::from_names(names.to_vec()));
     let values = Dtype::F32;
-    let content =
-        Content { cells: &cells, genes: &genes, genome: None, values, layers: &[], record: &record };
+    let content = Content {
+        cells: &cells,
+        genes: &genes,
+        genome: None,
+        values,
+        whole: false,
+        dense: false,
+        layers: &[],
+        record: &record,
+    };
     let mut file = MatrixFile::create(path, Format::Hd5, content)?;
     for first in (0..cells.len()).step_by(7) {
         let mut block = RowBlock { indptr: vec![0], ..RowBlock::default() };

@@ -36,9 +36,10 @@ pub enum Format {
 
 impl Format {
     /// The formats by what a file's name ends in.
-    const NAMES: [(&str, Self); 6] = [
+    const NAMES: [(&str, Self); 7] = [
         (".h5", Self::TenX),
         (".h5ad", Self::H5ad),
+        (".hd5", Self::Hd5),
         (".csv", Self::Table { delimiter: b',', gzip: false }),
         (".tsv", Self::Table { delimiter: b'\t', gzip: false }),
         (".csv.gz", Self::Table { delimiter: b',', gzip: true }),
