@@ -77,7 +77,7 @@ fn every_format_holds_the_same_matrix() {
         }
         from = out.to_owned();
     }
-    assert!(read_plain(&place.path("dense.h5ad")).source.layout().contains("dense"));
+    assert!(read_plain(&place.path("dense.h5ad")).source.head().layout.contains("dense"));
     let left: Vec<String> = place.listing().into_iter().filter(|name| name.contains(".tmp")).collect();
     assert!(left.is_empty(), "{left:?}");
 }

@@ -91,7 +91,7 @@ fn tables_are_read_whatever_their_dress() {
             let matrix = read_plain(&place.put(name, &text));
             assert_small(&matrix);
             assert_eq!(matrix.has_note("as R writes it"), what == "as R writes it");
-            assert!(matrix.source.warnings().is_empty());
+            assert!(matrix.source.head().warnings.is_empty());
         }
     }
 }
@@ -130,9 +130,9 @@ fn axes_that_look_mixed_up_are_warned_of() {
             + &rows.iter().map(|row| format!("{row},1,2,3\n")).collect::<String>();
         let path = Place::new();
         let path = path.put("table.csv", text);
-        let warning = read_plain(&path).source.warnings().concat();
+        let warning = read_plain(&path).source.head().warnings.concat();
         assert_eq!(warning.contains("--orientation genes"), warns, "{rows:?} {columns:?}: {warning}");
-        let other = read(&path, &lines_are_genes()).unwrap().source.warnings().concat();
+        let other = read(&path, &lines_are_genes()).unwrap().source.head().warnings.concat();
         if warns {
             assert!(warning.contains(rows[0]) && warning.contains(columns[0]), "{warning}");
             assert_eq!(other, "");

@@ -74,7 +74,7 @@ fn csr_csc_and_dense_hold_the_same_matrix() {
     });
     let csr = read_plain(&path);
     assert_eq!(csr.rows, small_dense());
-    assert_eq!(csr.source.layout(), "AnnData h5ad (CSR X)");
+    assert_eq!(csr.source.head().layout, "AnnData h5ad (CSR X)");
     let dense = read(&path, &layer("dense")).unwrap();
     assert_eq!(dense.rows, small_dense());
     assert_eq!(dense.source.declared_nnz(), 12);
@@ -315,7 +315,11 @@ fn columns_without_a_place_are_skipped_with_a_note() {
         attribute(&odd, "encoding-type", "interval");
     });
     let matrix = read_plain(&path);
-    assert!(matrix.has_note("obs/odd: skipped, its encoding is \"interval\""), "{:?}", matrix.source.notes());
+    assert!(
+        matrix.has_note("obs/odd: skipped, its encoding is \"interval\""),
+        "{:?}",
+        matrix.source.head().notes
+    );
 }
 
 #[test]

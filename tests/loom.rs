@@ -42,7 +42,7 @@ fn gene_names() -> Vec<String> {
 #[test]
 fn version_3_with_layers_and_attributes() {
     let matrix = read_plain(&loom("v3"));
-    assert_eq!(matrix.source.layout(), "loom 3.0.0 (matrix)");
+    assert_eq!(matrix.source.head().layout, "loom 3.0.0 (matrix)");
     assert_eq!(matrix.source.major(), Major::Cells, "chunks are read in bands of cells");
     assert_eq!(matrix.rows, reals());
     assert_eq!(matrix.cells().names, names("cell", CELLS));
@@ -54,11 +54,11 @@ fn version_3_with_layers_and_attributes() {
     assert!(
         matrix.has_note("col_attrs/Map: skipped, it is not one-dimensional"),
         "{:?}",
-        matrix.source.notes()
+        matrix.source.head().notes
     );
     let layer = |name: &str| ReadOptions { layer: Some(name.into()), ..ReadOptions::default() };
     let spliced = read(&loom("v3"), &layer("spliced")).unwrap();
-    assert_eq!(spliced.source.layout(), "loom 3.0.0 (layers/spliced)");
+    assert_eq!(spliced.source.head().layout, "loom 3.0.0 (layers/spliced)");
     assert_eq!(spliced.rows, counts());
     let parts = ["layers/unspliced", "only matrix, layers/spliced", "--layer"];
     assert_refused(&loom("v3"), &layer("unspliced"), &parts);
@@ -69,7 +69,7 @@ fn version_3_with_layers_and_attributes() {
 #[test]
 fn version_2_has_references_in_its_strings() {
     let matrix = read_plain(&loom("v2"));
-    assert_eq!(matrix.source.layout(), "loom 2.0.1 (matrix)");
+    assert_eq!(matrix.source.head().layout, "loom 2.0.1 (matrix)");
     assert_eq!(matrix.rows, counts());
     assert_eq!(matrix.genes().names, gene_names());
     assert_eq!(matrix.genes().texts("Accession").unwrap(), names("ENSG", GENES));

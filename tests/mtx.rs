@@ -103,7 +103,7 @@ fn every_version_of_the_files_is_read() {
         for path in [directory.path().to_owned(), directory.file(matrix)] {
             let read = read_plain(&path);
             assert_small(&read);
-            assert_eq!(read.source.layout(), layout);
+            assert_eq!(read.source.head().layout, layout);
             assert_eq!(read.tally, Tally { nnz: 5, ..Tally::default() });
             assert_eq!(read.source.files().len(), 3);
         }
@@ -142,7 +142,7 @@ fn directories_of_genomes_are_chosen_by_name() {
     let matrix = read_plain(outer.path());
     assert_small(&matrix);
     assert_eq!(
-        (matrix.source.layout().as_str(), matrix.source.genome()),
+        (matrix.source.head().layout.as_str(), matrix.source.head().genome.as_deref()),
         ("10x Matrix Market v2 (hg19)", Some("hg19"))
     );
     genome("mm10");

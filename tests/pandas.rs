@@ -42,7 +42,7 @@ fn every_level_and_codec_is_read() {
         assert_eq!(matrix.rows, expected, "{name}");
         assert_eq!(matrix.cells().names, names("cell", 120));
         assert_eq!(matrix.genes().names, names("gene", GENES));
-        assert!(matrix.source.notes().is_empty(), "{name}: {:?}", matrix.source.notes());
+        assert!(matrix.source.head().notes.is_empty(), "{name}: {:?}", matrix.source.head().notes);
     }
 }
 
@@ -57,7 +57,7 @@ fn every_type_and_key_is_read() {
     ] {
         let matrix = read_plain(&frame(name));
         assert_eq!(matrix.rows, expected, "{name}");
-        assert_eq!(matrix.source.layout(), "pandas HDFStore (a row is a cell)");
+        assert_eq!(matrix.source.head().layout, "pandas HDFStore (a row is a cell)");
         assert_eq!(matrix.source.declared_nnz(), (CELLS * GENES) as u64);
     }
     let described = read_plain(&frame("nested")).source.describe();
@@ -80,7 +80,7 @@ fn columns_of_several_blocks_find_their_places() {
 fn repeated_labels_keep_their_order() {
     let matrix = read_plain(&frame("repeated"));
     assert_eq!(matrix.genes().names[..4], ["same", "same", "same", "gene3"]);
-    assert!(matrix.has_note("1 gene names stand more than once"), "{:?}", matrix.source.notes());
+    assert!(matrix.has_note("1 gene names stand more than once"), "{:?}", matrix.source.head().notes);
     assert!(matrix.has_note("1 cell names stand more than once"));
     // Block 0 has gene1, gene2 and others, block 1 has gene0 (cut to whole numbers) and gene5: the labels do not tell which
     // of the three is which.
@@ -96,7 +96,7 @@ fn a_row_may_be_a_gene() {
     let genes = ReadOptions { orientation: Some(Major::Genes), ..ReadOptions::default() };
     let matrix = read(&frame("plain"), &genes).unwrap();
     assert_eq!(matrix.source.major(), Major::Genes);
-    assert_eq!(matrix.source.layout(), "pandas HDFStore (a row is a gene)");
+    assert_eq!(matrix.source.head().layout, "pandas HDFStore (a row is a gene)");
     assert_eq!(matrix.rows, reals(CELLS));
     assert_eq!((matrix.cells().len(), matrix.genes().len()), (GENES, CELLS));
     assert_eq!(matrix.genes().names[0], "cell0");
@@ -161,7 +161,7 @@ fn what_is_not_numbers_with_plain_labels_is_refused_with_a_way_out() {
         assert_refused(&frame(name), &ReadOptions::default(), parts);
     }
     let matrix = read_plain(&frame("with_series"));
-    assert!(matrix.has_note("left out sums, a pandas \"series\""), "{:?}", matrix.source.notes());
+    assert!(matrix.has_note("left out sums, a pandas \"series\""), "{:?}", matrix.source.head().notes);
     let genome = ReadOptions { genome: Some("hg19".into()), ..ReadOptions::default() };
     assert_refused(&frame("plain"), &genome, &["--genome is for 10x"]);
     let attribute = ReadOptions { gene_attr: Some("Gene".into()), ..ReadOptions::default() };

@@ -159,7 +159,7 @@ fn every_layout_gives_the_same_in_both_formats() {
                 assert_eq!(read.genes().ids(), Some(names("id", GENES)), "{out}");
                 assert_eq!(read.genes().texts("genome"), Some(vec!["toy".to_owned(); GENES]), "{out}");
                 if extension == "h5" {
-                    assert!(read.source.layout().contains("v3"), "{}", read.source.layout());
+                    assert!(read.source.head().layout.contains("v3"), "{}", read.source.head().layout);
                 } else if input.ends_with("h5ad") {
                     let cells = cells(CELLS);
                     assert_eq!(read.cells(), &cells, "{out}");

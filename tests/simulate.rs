@@ -86,10 +86,10 @@ fn both_layouts_hold_the_same() {
     let report = simulate(&place, 1000, 900, &["--density", "0.2", "--genome", "mm10", "--layout", "v2"]);
     assert!(report["nnz"].as_u64().unwrap() > 160_000);
     let v2 = read_plain(&place.path("out.h5"));
-    assert!(v2.source.layout().contains("v2 (mm10)"), "{}", v2.source.layout());
+    assert!(v2.source.head().layout.contains("v2 (mm10)"), "{}", v2.source.head().layout);
     simulate(&place, 1000, 900, &["--density", "0.2", "--genome", "mm10", "--force"]);
     let v3 = read_plain(&place.path("out.h5"));
-    assert!(v3.source.layout().contains("v3"), "{}", v3.source.layout());
+    assert!(v3.source.head().layout.contains("v3"), "{}", v3.source.head().layout);
     assert_eq!(v2.rows, v3.rows);
     assert_eq!(v2.cells(), v3.cells());
     assert_eq!(v2.genes().names, v3.genes().names);

@@ -68,7 +68,7 @@ fn a_v3_file_is_read_with_empty_cells() {
         ["gene_ids", "feature_types", "genome"],
         "as scanpy names them, without the tag keys"
     );
-    assert_eq!(matrix.source.layout(), "10x HDF5 v3");
+    assert_eq!(matrix.source.head().layout, "10x HDF5 v3");
     assert_eq!(matrix.source.declared_nnz(), 5);
     let in_place = matrix.source.in_place().unwrap();
     assert_eq!((in_place.indptr.len, in_place.indices.len, in_place.data.len), (4, 5, 5));
@@ -115,7 +115,7 @@ fn features_of_other_types_are_left_out_with_a_note() {
     let matrix = read_plain(&path);
     assert_eq!(matrix.genes().names, ["Gene0", "Gene2", "Gene3"]);
     assert_eq!(matrix.rows, [vec![1.0, 5.0, 0.0], vec![0.0; 3], vec![0.0, 3.0, 70.0]]);
-    assert!(matrix.has_note("Antibody Capture (1)"), "{:?}", matrix.source.notes());
+    assert!(matrix.has_note("Antibody Capture (1)"), "{:?}", matrix.source.head().notes);
 }
 
 #[test]
@@ -420,7 +420,7 @@ fn a_v2_file_with_one_genome_is_read() {
     v2_group(&File::create(&path).unwrap(), "hg19", &["A", "B", "C"], &small_rows());
     let matrix = read_plain(&path);
     assert_eq!(matrix.rows, small_dense());
-    assert_eq!(matrix.source.layout(), "10x HDF5 v2 (hg19)");
+    assert_eq!(matrix.source.head().layout, "10x HDF5 v2 (hg19)");
     assert_eq!(matrix.genes().column("gene_ids"), Some(&Column::Strings(names("hg19_ENSG", 4))));
     assert_refused(&path, &genome("mm10"), &["\"mm10\"", "found hg19"]);
 }

@@ -171,7 +171,7 @@ impl Job<'_> {
         self.reporter.say(&format!(
             "{}: {}, {} cells x {} genes; imputed values, scale {}",
             path.display(),
-            source.layout(),
+            source.head().layout,
             source.cells().len(),
             source.genes().len(),
             scale.formula()

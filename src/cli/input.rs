@@ -43,16 +43,16 @@ impl<'a> Input<'a> {
         reporter.say(&format!(
             "{}: {}, {} cells x {} genes; first cell {}, first gene {}",
             source.path().display(),
-            source.layout(),
+            source.head().layout,
             cells.len(),
             genes.len(),
             first(cells),
             first(genes)
         ));
-        for note in source.notes() {
+        for note in &source.head().notes {
             reporter.say(&format!("note: {note}"));
         }
-        source.warnings().iter().for_each(|warning| reporter.warn(warning));
+        source.head().warnings.iter().for_each(|warning| reporter.warn(warning));
         // `train` and `impute` add what their network takes, once it is known.
         let needed =
             budget::fixed_bytes(cells.len() + genes.len()) + budget::block_bytes(source.declared_nnz());

@@ -224,7 +224,7 @@ fn file_facts(inputs: &Inputs<'_>, cells: &Join, genes: &Join) -> Vec<FileFacts>
             FileFacts {
                 role,
                 path: source.path().display().to_string(),
-                layout: source.layout(),
+                layout: source.head().layout.clone(),
                 cells: n_cells as u64,
                 genes: n_genes as u64,
                 cells_left_out: (n_cells - cells.len()) as u64,

@@ -1,10 +1,8 @@
 //! AnnData `.h5ad` files of every generation as a [`Source`].
 
-use std::path::{Path, PathBuf};
-
 use super::dense::Dense;
 use super::stream::{Compressed, Names, plan_blocks, stream};
-use super::{InPlace, ReadOptions, Source, Tally, Values, note_repeats};
+use super::{Head, InPlace, ReadOptions, Source, Tally, Values};
 use crate::error::{Error, Result};
 use crate::h5ad::read_axis;
 use crate::hdf::{HdfFile, Kind};
@@ -12,13 +10,8 @@ use crate::matrix::{Axis, Block, Major};
 
 /// A matrix of an AnnData file: `X`, a layer, or the raw `X`.
 pub(super) struct H5ad {
-    path: PathBuf,
-    /// The matrix inside the file, such as `layers/counts`.
-    element: String,
-    cells: Axis,
-    genes: Axis,
+    head: Head,
     matrix: Matrix,
-    notes: Vec<String>,
     /// What to do when the values are no counts.
     remedy: String,
     values: Values,
@@ -42,14 +35,15 @@ impl H5ad {
             Values::Finite => "mend the value, or leave out the cell or the gene".to_owned(),
         };
         let matrix = Matrix::open(file, &element, &cells, &genes, &remedy)?;
-        note_repeats(&cells, &genes, &mut notes);
+        let (major, storage) = match &matrix {
+            Matrix::Compressed(Major::Cells, _) => (Major::Cells, "CSR"),
+            Matrix::Compressed(Major::Genes, _) => (Major::Genes, "CSC"),
+            Matrix::Dense(_) => (Major::Cells, "dense"),
+        };
+        let layout = format!("AnnData h5ad ({storage} {element})");
         Ok(Self {
-            path: file.path().to_owned(),
-            element,
-            cells,
-            genes,
+            head: Head::new(file.path(), layout, major, [cells, genes], notes),
             matrix,
-            notes,
             remedy,
             values: options.values,
             details: offers.describe(),
@@ -57,7 +51,7 @@ impl H5ad {
     }
 
     fn names(&self, major: Major) -> Names<'_> {
-        Names { values: self.values, ..names(major, &self.cells, &self.genes, &self.remedy) }
+        Names::of(&self.head, major, &self.remedy, self.values)
     }
 }
 
@@ -126,32 +120,8 @@ impl Matrix {
 }
 
 impl Source for H5ad {
-    fn path(&self) -> &Path {
-        &self.path
-    }
-
-    fn layout(&self) -> String {
-        let storage = match &self.matrix {
-            Matrix::Compressed(Major::Cells, _) => "CSR",
-            Matrix::Compressed(Major::Genes, _) => "CSC",
-            Matrix::Dense(_) => "dense",
-        };
-        format!("AnnData h5ad ({storage} {})", self.element)
-    }
-
-    fn major(&self) -> Major {
-        match &self.matrix {
-            Matrix::Compressed(major, _) => *major,
-            Matrix::Dense(_) => Major::Cells,
-        }
-    }
-
-    fn cells(&self) -> &Axis {
-        &self.cells
-    }
-
-    fn genes(&self) -> &Axis {
-        &self.genes
+    fn head(&self) -> &Head {
+        &self.head
     }
 
     fn declared_nnz(&self) -> u64 {
@@ -159,10 +129,6 @@ impl Source for H5ad {
             Matrix::Compressed(_, matrix) => matrix.nnz(),
             Matrix::Dense(matrix) => matrix.elements(),
         }
-    }
-
-    fn notes(&self) -> &[String] {
-        &self.notes
     }
 
     fn sample(&self) -> Option<Vec<f64>> {

@@ -1,13 +1,11 @@
 //! Loom files, versions 1 to 3: a dense matrix in which a row is a gene, and attributes of rows and columns.
 
-use std::path::{Path, PathBuf};
-
 use hdf5::types::TypeDescriptor;
 
 use super::dense::{Dense, Missing, Part, fits_band};
 use super::stream::Names;
 use super::tenx::decode_references;
-use super::{InPlace, ReadOptions, Source, Tally, Values, note_repeats};
+use super::{Head, ReadOptions, Source, Tally, Values};
 use crate::error::{Error, Result};
 use crate::h5ad::read_column;
 use crate::hdf::{HdfFile, NumericArray};
@@ -21,15 +19,8 @@ const REWRITE: &str = "the file is damaged or incomplete; write it again with th
 
 /// A matrix of a loom file: the main one or a layer.
 pub(super) struct Loom {
-    path: PathBuf,
-    version: Option<String>,
-    /// The matrix inside the file, such as `layers/spliced`.
-    element: String,
-    major: Major,
-    cells: Axis,
-    genes: Axis,
+    head: Head,
     matrix: Dense,
-    notes: Vec<String>,
     remedy: String,
     values: Values,
     details: Vec<(String, String)>,
@@ -60,7 +51,6 @@ impl Loom {
             };
         let genes = axis("row_attrs", n_genes, &GENE_NAMES, &options.gene_attr, "--gene-attr", &mut notes)?;
         let cells = axis("col_attrs", n_cells, &CELL_NAMES, &options.cell_attr, "--cell-attr", &mut notes)?;
-        note_repeats(&cells, &genes, &mut notes);
         // Whole chunks are read, in bands of cells if those are not too large: training takes cells.
         let by_cells = array.chunk_columns().is_some_and(|columns| fits_band(columns, n_genes));
         let (major, shape) =
@@ -70,18 +60,14 @@ impl Loom {
             true => file.strings("attrs/LOOM_SPEC_VERSION", &mut notes)?.into_iter().next(),
             false => file.string_attribute("/", "LOOM_SPEC_VERSION")?,
         };
+        let version = version.map_or_else(String::new, |version| format!(" {version}"));
+        let layout = format!("loom{version} ({element})");
         Ok(Self {
-            path: file.path().to_owned(),
-            version,
-            major,
-            cells,
-            genes,
+            head: Head::new(file.path(), layout, major, [cells, genes], notes),
             matrix: Dense::of(vec![part], shape, Missing::Refused)?,
-            notes,
             remedy: remedy(&element, &layers, options.values),
             values: options.values,
             details: vec![("matrices".to_owned(), list(&layers))],
-            element,
         })
     }
 }
@@ -185,48 +171,17 @@ impl Attributes<'_> {
 }
 
 impl Source for Loom {
-    fn path(&self) -> &Path {
-        &self.path
-    }
-
-    fn layout(&self) -> String {
-        let version = self.version.as_ref().map_or_else(String::new, |version| format!(" {version}"));
-        format!("loom{version} ({})", self.element)
-    }
-
-    fn major(&self) -> Major {
-        self.major
-    }
-
-    fn cells(&self) -> &Axis {
-        &self.cells
-    }
-
-    fn genes(&self) -> &Axis {
-        &self.genes
+    fn head(&self) -> &Head {
+        &self.head
     }
 
     fn declared_nnz(&self) -> u64 {
         self.matrix.elements()
     }
 
-    fn notes(&self) -> &[String] {
-        &self.notes
-    }
-
     fn for_each_block(&self, consume: &mut dyn FnMut(Block, &Tally) -> Result<()>) -> Result<Tally> {
-        let names = Names {
-            major: self.major,
-            rows: &self.axis(self.major).names,
-            columns: &self.axis(self.major.other()).names,
-            remedy: &self.remedy,
-            values: self.values,
-        };
+        let names = Names::of(&self.head, self.head.major, &self.remedy, self.values);
         self.matrix.for_each_block(&names, consume)
-    }
-
-    fn in_place(&self) -> Option<InPlace> {
-        None
     }
 
     fn describe(&self) -> Vec<(String, String)> {

@@ -5,8 +5,10 @@ mod dense;
 mod detect;
 mod features;
 mod h5ad;
+mod head;
 mod loom;
 mod mtx;
+mod names;
 mod pandas;
 mod spill;
 mod stream;
@@ -15,6 +17,7 @@ mod tenx;
 use std::path::{Path, PathBuf};
 
 pub use detect::{Layout, detect, open, open_with};
+pub use head::Head;
 
 use crate::error::Result;
 use crate::matrix::{Axis, Block, Major};
@@ -66,36 +69,31 @@ pub enum Values {
 /// Opening reads the axes and checks everything that can be checked without reading the entries;
 /// [`Source::for_each_block`] checks the entries.
 pub trait Source: Send + Sync {
+    /// What opening told.
+    fn head(&self) -> &Head;
     /// The file.
-    fn path(&self) -> &Path;
-    /// The layout, for people: "10x HDF5 v3", "AnnData h5ad (CSR X)", ...
-    fn layout(&self) -> String;
+    fn path(&self) -> &Path {
+        &self.head().path
+    }
     /// Which axis a compressed row of the file stands for.
-    fn major(&self) -> Major;
+    fn major(&self) -> Major {
+        self.head().major
+    }
     /// The cells.
-    fn cells(&self) -> &Axis;
+    fn cells(&self) -> &Axis {
+        &self.head().cells
+    }
     /// The genes, after feature-type and genome filtering.
-    fn genes(&self) -> &Axis;
+    fn genes(&self) -> &Axis {
+        &self.head().genes
+    }
     /// The cells or the genes.
     fn axis(&self, major: Major) -> &Axis {
-        match major {
-            Major::Cells => self.cells(),
-            Major::Genes => self.genes(),
-        }
-    }
-    /// The genome of all genes, where the file names it once and not gene by gene.
-    fn genome(&self) -> Option<&str> {
-        None
+        self.head().axis(major)
     }
     /// Entries as declared by the file (an upper bound of what is streamed), exact after [`Source::load`] had to do
     /// something; for a dense matrix, of all cells.
     fn declared_nnz(&self) -> u64;
-    /// Things the user should know, such as dropped feature types or repeated names.
-    fn notes(&self) -> &[String];
-    /// Things the user must not miss, as when cells and genes seem to be mixed up.
-    fn warnings(&self) -> &[String] {
-        &[]
-    }
     /// The files that hold the matrix.
     fn files(&self) -> Vec<PathBuf> {
         vec![self.path().to_owned()]
@@ -121,19 +119,13 @@ pub trait Source: Send + Sync {
     }
     /// Where the entries lie in the file when they can be mapped as they are: contiguous,
     /// uncompressed, little-endian, and neither filtered nor merged on reading.
-    fn in_place(&self) -> Option<InPlace>;
+    fn in_place(&self) -> Option<InPlace> {
+        None
+    }
     /// What else `inspect` tells about the file: types, storage, compression, other matrices in it,
     /// as (label, value).
-    fn describe(&self) -> Vec<(String, String)>;
-}
-
-/// Adds notes on names that stand more than once.
-fn note_repeats(cells: &Axis, genes: &Axis, notes: &mut Vec<String>) {
-    for (axis, noun) in [(cells, "cell"), (genes, "gene")] {
-        let repeated = axis.count_repeated_names();
-        if repeated > 0 {
-            notes.push(format!("{repeated} {noun} names stand more than once; they are kept as they are"));
-        }
+    fn describe(&self) -> Vec<(String, String)> {
+        Vec::new()
     }
 }
 

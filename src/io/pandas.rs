@@ -5,13 +5,12 @@
 //! never are.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
 
 use hdf5::types::TypeDescriptor;
 
 use super::dense::{Dense, Missing, Part};
 use super::stream::Names;
-use super::{Dtype, InPlace, ReadOptions, Source, Tally, Values, note_repeats};
+use super::{Dtype, Head, ReadOptions, Source, Tally, Values};
 use crate::error::{Error, Result};
 use crate::hdf::{HdfFile, NumericArray, decode_latin, decode_text};
 use crate::matrix::{Axis, Block, Major};
@@ -22,12 +21,8 @@ const NAN_OPTION: &str = "--nan-as-zero";
 
 /// A frame.
 pub(super) struct Frame {
-    path: PathBuf,
-    major: Major,
-    cells: Axis,
-    genes: Axis,
+    head: Head,
     matrix: Dense,
-    notes: Vec<String>,
     values: Values,
     details: Vec<(String, String)>,
 }
@@ -46,14 +41,9 @@ impl Frame {
         let details =
             vec![("key".to_owned(), key.to_owned()), ("blocks".to_owned(), parts.len().to_string())];
         let matrix = Dense::of(parts, [rows.len(), columns.len()], missing)?;
-        let mut axes = [rows, columns].map(Axis::from_names);
-        if major == Major::Genes {
-            axes.reverse();
-        }
-        let [cells, genes] = axes;
-        note_repeats(&cells, &genes, &mut notes);
-        let path = file.path().to_owned();
-        Ok(Self { path, major, cells, genes, matrix, notes, values: options.values, details })
+        let axes = [rows, columns].map(Axis::from_names);
+        let head = Head::of_table(file.path(), "pandas HDFStore", "row", major, axes, notes);
+        Ok(Self { head, matrix, values: options.values, details })
     }
 }
 
@@ -313,47 +303,18 @@ impl<'a> Places<'a> {
 }
 
 impl Source for Frame {
-    fn path(&self) -> &Path {
-        &self.path
-    }
-
-    fn layout(&self) -> String {
-        format!("pandas HDFStore (a row is a {})", self.major.row_noun())
-    }
-
-    fn major(&self) -> Major {
-        self.major
-    }
-
-    fn cells(&self) -> &Axis {
-        &self.cells
-    }
-
-    fn genes(&self) -> &Axis {
-        &self.genes
+    fn head(&self) -> &Head {
+        &self.head
     }
 
     fn declared_nnz(&self) -> u64 {
         self.matrix.elements()
     }
 
-    fn notes(&self) -> &[String] {
-        &self.notes
-    }
-
     fn for_each_block(&self, consume: &mut dyn FnMut(Block, &Tally) -> Result<()>) -> Result<Tally> {
-        let names = Names {
-            major: self.major,
-            rows: &self.axis(self.major).names,
-            columns: &self.axis(self.major.other()).names,
-            remedy: "use a file with counts, not scaled or centred values",
-            values: self.values,
-        };
+        let remedy = "use a file with counts, not scaled or centred values";
+        let names = Names::of(&self.head, self.head.major, remedy, self.values);
         self.matrix.for_each_block(&names, consume)
-    }
-
-    fn in_place(&self) -> Option<InPlace> {
-        None
     }
 
     fn describe(&self) -> Vec<(String, String)> {

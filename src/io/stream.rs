@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
-use super::{Dtype, InPlace, Tally, Values};
+use super::{Dtype, Head, InPlace, Tally, Values};
 use crate::error::{Error, Result};
 use crate::hdf::{HdfFile, NumericArray, to_usize};
 use crate::matrix::{Block, Major, RowBlock};
@@ -60,7 +60,13 @@ pub(super) enum Rule {
     Finite,
 }
 
-impl Names<'_> {
+impl<'a> Names<'a> {
+    /// Of a matrix with `major` as rows.
+    pub(super) fn of(head: &'a Head, major: Major, remedy: &'a str, values: Values) -> Self {
+        let names = |major| &head.axis(major).names[..];
+        Self { major, rows: names(major), columns: names(major.other()), remedy, values }
+    }
+
     pub(super) fn row(&self, row: usize) -> String {
         self.major.describe_row(self.rows, row)
     }

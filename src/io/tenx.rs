@@ -3,11 +3,10 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
 
 use super::features::{count_values, keep_gene_expression, list_counts, position_map, strings_of};
 use super::stream::{Compressed, DROPPED, Names, plan_blocks, stream};
-use super::{InPlace, ReadOptions, Source, Tally, Values, note_repeats};
+use super::{Head, InPlace, ReadOptions, Source, Tally, Values};
 use crate::error::{Error, Result};
 use crate::h5ad::read_column;
 use crate::hdf::{HdfFile, NumericArray};
@@ -22,14 +21,8 @@ type Lines = Vec<(String, String)>;
 
 /// A 10x matrix: one group of the file, or several merged ones.
 pub(super) struct TenX {
-    path: PathBuf,
-    layout: String,
-    /// Of a v2 file of which one group is read.
-    genome: Option<String>,
-    cells: Axis,
-    genes: Axis,
+    head: Head,
     parts: Vec<Part>,
-    notes: Vec<String>,
     details: Vec<(String, String)>,
 }
 
@@ -117,7 +110,9 @@ impl TenX {
         let layout = format!("10x HDF5 v2 ({})", chosen.join(" + "));
         let details = vec![("genomes".to_owned(), groups.join(", "))];
         let genome = if let [genome] = &chosen[..] { Some(genome.clone()) } else { None };
-        Ok(Self { genome, ..Self::new(file, layout, cells, genes, parts, notes, details) })
+        let mut source = Self::new(file, layout, cells, genes, parts, notes, details);
+        source.head.genome = genome;
+        Ok(source)
     }
 
     fn new(
@@ -129,7 +124,6 @@ impl TenX {
         mut notes: Vec<String>,
         details: Vec<(String, String)>,
     ) -> Self {
-        note_repeats(&cells, &genes, &mut notes);
         let empty = (0..cells.len())
             .filter(|&cell| {
                 parts.iter().all(|part| part.row_of(cell).is_none_or(|row| part.matrix.row_len(row) == 0))
@@ -141,7 +135,7 @@ impl TenX {
                 cells.len()
             ));
         }
-        Self { path: file.path().to_owned(), layout, genome: None, cells, genes, parts, notes, details }
+        Self { head: Head::new(file.path(), layout, Major::Cells, [cells, genes], notes), parts, details }
     }
 
     /// Cells of several groups: each group's rows side by side.
@@ -155,7 +149,7 @@ impl TenX {
             let mut read = Vec::new();
             for run in runs(&present) {
                 let (block, counted) =
-                    part.matrix.read_rows(run.clone(), part.map.as_deref(), &part.names(&self.cells))?;
+                    part.matrix.read_rows(run.clone(), part.map.as_deref(), &part.names(&self.head.cells))?;
                 tally.add(&counted);
                 for row in run.clone() {
                     pieces.insert(row, (read.len(), row - run.start));
@@ -180,36 +174,12 @@ impl TenX {
 }
 
 impl Source for TenX {
-    fn path(&self) -> &Path {
-        &self.path
-    }
-
-    fn layout(&self) -> String {
-        self.layout.clone()
-    }
-
-    fn major(&self) -> Major {
-        Major::Cells
-    }
-
-    fn cells(&self) -> &Axis {
-        &self.cells
-    }
-
-    fn genes(&self) -> &Axis {
-        &self.genes
-    }
-
-    fn genome(&self) -> Option<&str> {
-        self.genome.as_deref()
+    fn head(&self) -> &Head {
+        &self.head
     }
 
     fn declared_nnz(&self) -> u64 {
         self.parts.iter().map(|part| part.matrix.nnz()).sum()
-    }
-
-    fn notes(&self) -> &[String] {
-        &self.notes
     }
 
     fn sample(&self) -> Option<Vec<f64>> {
@@ -223,10 +193,11 @@ impl Source for TenX {
             let of_part = |part: &Part| part.row_of(cell).map_or(0, |row| part.matrix.row_len(row));
             self.parts.iter().map(of_part).sum()
         };
-        let blocks = plan_blocks(self.cells.len(), row_len);
+        let blocks = plan_blocks(self.head.cells.len(), row_len);
         match &self.parts[..] {
             [part] if part.rows.is_none() => {
-                let read = |rows| part.matrix.read_rows(rows, part.map.as_deref(), &part.names(&self.cells));
+                let read =
+                    |rows| part.matrix.read_rows(rows, part.map.as_deref(), &part.names(&self.head.cells));
                 stream(&blocks, read, consume)
             }
             _ => stream(&blocks, |cells| self.read_merged(cells), consume),

@@ -171,7 +171,7 @@ fn content<'a>(source: &'a dyn Source, summary: &Summary, record: &'a Record) ->
     Content {
         cells: source.cells(),
         genes: source.genes(),
-        genome: source.genome(),
+        genome: source.head().genome.as_deref(),
         values: value_dtype(summary),
         whole: summary.integer,
         dense: false,

@@ -39,7 +39,7 @@ impl HalfFit {
             .map(|(major, position)| major.describe_row(&source.axis(major).names, position));
         Err(Error::input(
             source.path(),
-            format!("{}, {}", source.layout(), place.join(", ")),
+            format!("{}, {}", source.head().layout, place.join(", ")),
             format!("at most {}, the largest 16-bit real number", f16::MAX),
             value.to_string(),
             "keep the values in 32 bits with --store-dtype f32",

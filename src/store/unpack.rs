@@ -210,7 +210,7 @@ impl<'a> Pass<'a> {
         if summary.tally.nnz == 0 {
             return Err(Error::input(
                 source.path(),
-                source.layout(),
+                source.head().layout.clone(),
                 "at least one observed (non-zero) entry",
                 format!("{} cells x {} genes, all zero", source.cells().len(), source.genes().len()),
                 "check that this is the right file, layer (--layer), genome (--genome) and feature type",

@@ -91,7 +91,7 @@ impl Matrix {
     }
 
     pub fn has_note(&self, part: &str) -> bool {
-        self.source.notes().iter().any(|note| note.contains(part))
+        self.source.head().notes.iter().any(|note| note.contains(part))
     }
 }
 

@@ -3,17 +3,15 @@
 //! The names of the lines are known when all of it was read. So it is parsed on opening, once, into a [`Spill`]: reading it
 //! a second time would cost inflating and searching again.
 
-mod names;
 mod parse;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rayon::prelude::*;
 
-use self::names::{look_like_barcodes, look_like_genes};
 use self::parse::{Dialect, Rows, split_names};
 use super::spill::{CHUNK_ENTRIES, Spill, SpillWriter};
-use super::{InPlace, ReadOptions, Source, Tally, note_repeats};
+use super::{Head, ReadOptions, Source, Tally};
 use crate::error::{Error, Result};
 use crate::matrix::{Axis, Block, Major};
 use crate::parallel;
@@ -26,14 +24,8 @@ const DELIMITERS: [(u8, &str); 3] = [(b',', "commas"), (b'\t', "tabs"), (b';', "
 
 /// A table.
 pub(super) struct Table {
-    path: PathBuf,
-    layout: String,
-    major: Major,
-    cells: Axis,
-    genes: Axis,
+    head: Head,
     spill: Spill,
-    notes: Vec<String>,
-    warnings: Vec<String>,
 }
 
 impl Table {
@@ -49,16 +41,10 @@ impl Table {
         for (axis, noun) in axes.iter_mut().zip(dialect.nouns) {
             strip_byte_literals(axis, noun, &mut notes);
         }
-        if major == Major::Genes {
-            axes.reverse();
-        }
-        let [cells, genes] = axes;
-        note_repeats(&cells, &genes, &mut notes);
-        let warnings = check_orientation(major, &cells, &genes).into_iter().collect();
         let delimiter =
             DELIMITERS.iter().find(|(byte, _)| *byte == dialect.delimiter).map_or("", |(_, name)| name);
-        let layout = format!("text with {delimiter} (a line is a {})", major.row_noun());
-        Ok(Self { path: path.to_owned(), layout, major, cells, genes, spill, notes, warnings })
+        let layout = format!("text with {delimiter}");
+        Ok(Self { head: Head::of_table(path, &layout, "line", major, axes, notes), spill })
     }
 }
 
@@ -165,55 +151,13 @@ fn strip_byte_literals(axis: &mut Axis, noun: &str, notes: &mut Vec<String>) {
     }
 }
 
-/// A warning where cells look like genes, or genes like cells.
-fn check_orientation(major: Major, cells: &Axis, genes: &Axis) -> Option<String> {
-    let (gene_like, barcode_like) = (look_like_genes(&cells.names), look_like_barcodes(&genes.names));
-    let mixed_up =
-        (gene_like && !look_like_genes(&genes.names)) || (barcode_like && !look_like_barcodes(&cells.names));
-    let first = |axis: &Axis| axis.names.first().cloned().unwrap_or_default();
-    let other = major.other().row_noun();
-    mixed_up.then(|| {
-        format!(
-            "cells and genes seem to be mixed up: a line is read as a {}, and so {:?} as a cell and {:?} as a gene; \
-             if the lines are {other}s, give --orientation {other}s",
-            major.row_noun(),
-            first(cells),
-            first(genes)
-        )
-    })
-}
-
 impl Source for Table {
-    fn path(&self) -> &Path {
-        &self.path
-    }
-
-    fn layout(&self) -> String {
-        self.layout.clone()
-    }
-
-    fn major(&self) -> Major {
-        self.major
-    }
-
-    fn cells(&self) -> &Axis {
-        &self.cells
-    }
-
-    fn genes(&self) -> &Axis {
-        &self.genes
+    fn head(&self) -> &Head {
+        &self.head
     }
 
     fn declared_nnz(&self) -> u64 {
         self.spill.nnz()
-    }
-
-    fn notes(&self) -> &[String] {
-        &self.notes
-    }
-
-    fn warnings(&self) -> &[String] {
-        &self.warnings
     }
 
     fn for_each_block(&self, consume: &mut dyn FnMut(Block, &Tally) -> Result<()>) -> Result<Tally> {
@@ -222,13 +166,5 @@ impl Source for Table {
 
     fn sample(&self) -> Option<Vec<f64>> {
         Some(self.spill.sample())
-    }
-
-    fn in_place(&self) -> Option<InPlace> {
-        None
-    }
-
-    fn describe(&self) -> Vec<(String, String)> {
-        Vec::new()
     }
 }

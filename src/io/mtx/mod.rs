@@ -18,7 +18,7 @@ use self::header::Header;
 use self::parse::{Entries, Format};
 use super::features::{keep_gene_expression, position_map};
 use super::spill::Spill;
-use super::{InPlace, ReadOptions, Source, Tally, note_repeats};
+use super::{Head, ReadOptions, Source, Tally};
 use crate::error::{Error, Result};
 use crate::matrix::{Axis, Block, Major};
 use crate::parallel;
@@ -30,17 +30,14 @@ const REMEDY: &str = "the file is incomplete or its writer has a bug; write or d
 
 /// A matrix in a directory.
 pub(super) struct Mtx {
-    path: PathBuf,
+    head: Head,
     files: Files,
     header: Header,
     /// Whether the file has cells as rows.
     transposed: bool,
-    cells: Axis,
-    genes: Axis,
     /// All genes of the file, where some are left out, and for each its place.
     all: Option<(Axis, Vec<u32>)>,
     scratch: PathBuf,
-    notes: Vec<String>,
     details: Vec<(String, String)>,
     loaded: OnceLock<(Spill, Tally)>,
     /// Held while it is loaded.
@@ -71,17 +68,18 @@ impl Mtx {
         } else {
             (genes, None)
         };
-        note_repeats(&cells, &genes, &mut notes);
+        let version = if files.is_v2() { "v2" } else { "v3" };
+        let of_genome = files.genome.as_ref().map_or_else(String::new, |genome| format!(" ({genome})"));
+        let layout = format!("10x Matrix Market {version}{of_genome}");
+        let genome = files.genome.clone().filter(|_| files.is_v2());
+        let head = Head::new(path, layout, Major::Cells, [cells, genes], notes);
         Ok(Self {
-            path: path.to_owned(),
+            head: Head { genome, ..head },
             files,
             header,
             transposed,
-            cells,
-            genes,
             all,
             scratch: options.scratch(),
-            notes,
             details,
             loaded: OnceLock::new(),
             loading: Mutex::new(()),
@@ -108,11 +106,11 @@ impl Mtx {
         let format = Format {
             path: matrix,
             field: self.header.field,
-            cells: &self.cells,
-            genes: self.all.as_ref().map_or(&self.genes, |(genes, _)| genes),
+            cells: &self.head.cells,
+            genes: self.all.as_ref().map_or(&self.head.genes, |(genes, _)| genes),
             transposed: self.transposed,
         };
-        let shape = (self.cells.len(), self.genes.len());
+        let shape = (self.head.cells.len(), self.head.genes.len());
         let map = self.all.as_ref().map(|(_, map)| &map[..]);
         let mut assembler = Assembler::new(matrix, &self.scratch, self.header.nnz, shape, map);
         let mut read = 0;
@@ -189,40 +187,12 @@ fn is_transposed(files: &Files, header: &Header, cells: &Axis, genes: &Axis) -> 
 }
 
 impl Source for Mtx {
-    fn path(&self) -> &Path {
-        &self.path
-    }
-
-    fn layout(&self) -> String {
-        let version = if self.files.is_v2() { "v2" } else { "v3" };
-        match &self.files.genome {
-            Some(genome) => format!("10x Matrix Market {version} ({genome})"),
-            None => format!("10x Matrix Market {version}"),
-        }
-    }
-
-    fn major(&self) -> Major {
-        Major::Cells
-    }
-
-    fn cells(&self) -> &Axis {
-        &self.cells
-    }
-
-    fn genes(&self) -> &Axis {
-        &self.genes
-    }
-
-    fn genome(&self) -> Option<&str> {
-        self.files.genome.as_deref().filter(|_| self.files.is_v2())
+    fn head(&self) -> &Head {
+        &self.head
     }
 
     fn declared_nnz(&self) -> u64 {
         self.loaded.get().map_or(self.header.nnz, |(spill, _)| spill.nnz())
-    }
-
-    fn notes(&self) -> &[String] {
-        &self.notes
     }
 
     fn files(&self) -> Vec<PathBuf> {
@@ -240,10 +210,6 @@ impl Source for Mtx {
 
     fn sample(&self) -> Option<Vec<f64>> {
         self.loaded.get().map(|(spill, _)| spill.sample())
-    }
-
-    fn in_place(&self) -> Option<InPlace> {
-        None
     }
 
     fn describe(&self) -> Vec<(String, String)> {

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use crate::matrix::{Axis, Major};
+
 /// So many names are looked at, from all over the axis.
 const SAMPLED: usize = 2000;
 /// Barcodes are at least this long.
@@ -11,10 +13,28 @@ const FEWEST_DIGITS: usize = 6;
 /// Symbols are no longer.
 const LONGEST_SYMBOL: usize = 15;
 
+/// A warning where cells look like genes, or genes like cells, in a table of which a `record` is what `major` says.
+pub(super) fn check_orientation(record: &str, major: Major, cells: &Axis, genes: &Axis) -> Option<String> {
+    let (gene_like, barcode_like) = (look_like_genes(&cells.names), look_like_barcodes(&genes.names));
+    let mixed_up =
+        (gene_like && !look_like_genes(&genes.names)) || (barcode_like && !look_like_barcodes(&cells.names));
+    let first = |axis: &Axis| axis.names.first().cloned().unwrap_or_default();
+    let other = major.other().row_noun();
+    mixed_up.then(|| {
+        format!(
+            "cells and genes seem to be mixed up: a {record} is read as a {}, and so {:?} as a cell and {:?} as a gene; \
+             if the {record}s are {other}s, give --orientation {other}s",
+            major.row_noun(),
+            first(cells),
+            first(genes)
+        )
+    })
+}
+
 /// Whether most of the names are Ensembl ids or look like gene symbols.
 ///
 /// Names that are numbered, such as cell1, cell2, ..., are no symbols: too many have the same letters.
-pub(super) fn look_like_genes(names: &[String]) -> bool {
+fn look_like_genes(names: &[String]) -> bool {
     let sample = sample(names);
     let mut stems: HashMap<&str, usize> = HashMap::new();
     let (mut genes, mut symbols) = (0, 0);
@@ -32,7 +52,7 @@ pub(super) fn look_like_genes(names: &[String]) -> bool {
 }
 
 /// Whether most of the names have a barcode in them, such as `AAACCTGAGAAACCAT-1`.
-pub(super) fn look_like_barcodes(names: &[String]) -> bool {
+fn look_like_barcodes(names: &[String]) -> bool {
     let sample = sample(names);
     sample.iter().filter(|name| is_barcode(name)).count() * 2 > sample.len()
 }
