@@ -364,3 +364,17 @@ fn what_is_written_is_read_again() {
     let error = write_frame(&path, &["x".repeat(1025)], &names("gene", 1), value).unwrap_err().to_string();
     assert!(error.contains("null/axis1") && error.contains("at most 1024 bytes"), "{error}");
 }
+
+#[test]
+fn frames_that_seem_to_lie_on_their_side_are_told() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("sideways.hd5");
+    let genes: Vec<String> = (0..20).map(|number| format!("ENSG{number:011}")).collect();
+    write_frame(&path, &genes, &names("cell", 3), |_, _| 1.0).unwrap();
+    let warning = read_plain(&path).source.head().warnings.concat();
+    for part in ["a row is read as a cell", "\"ENSG00000000000\" as a cell", "--orientation genes"] {
+        assert!(warning.contains(part), "{part}: {warning}");
+    }
+    let genes = ReadOptions { orientation: Some(Major::Genes), ..ReadOptions::default() };
+    assert!(read(&path, &genes).unwrap().source.head().warnings.is_empty());
+}

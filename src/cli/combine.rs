@@ -103,5 +103,6 @@ pub(super) fn write_combined(
         path.display(),
         human_bytes(written.bytes),
     );
+    reporter.say(&memory::peak());
     Ok(reporter.result("combined", &report, &text))
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::args::{Common, EvaluateArgs, MatrixArgs};
 use super::input::Input;
-use super::memory::{self, Watch};
+use super::memory;
 use super::report::{Reporter, Step};
 use crate::CAUTION;
 use crate::atomic::{Pending, ResultDirectory, parent, refuse_existing};
@@ -126,7 +126,7 @@ impl Job<'_> {
         // The metrics come last: with them, everything is there.
         tables.into_iter().try_for_each(Pending::publish)?;
         drop(directory);
-        self.reporter.say(&Watch::default().resident().text());
+        self.reporter.say(&memory::peak());
         let text = format!(
             "{}\n{}: the report; beside it metrics.json, tables, figures and their data\ncaution: {CAUTION}",
             evaluation.metrics.screen().trim_end(),

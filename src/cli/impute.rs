@@ -180,5 +180,6 @@ pub(super) fn write_imputed(
         path.display(),
         human_bytes(report.bytes),
     );
+    reporter.say(&memory::peak());
     Ok(reporter.result("imputed", &report, &text))
 }

@@ -92,7 +92,7 @@ impl Watch {
     pub(super) fn resident(&self) -> Resident {
         self.look();
         Resident {
-            peak_resident_bytes: field(&status(), "VmHWM:"),
+            peak_resident_bytes: peak_bytes(),
             peak_anonymous_bytes: self.anonymous.get(),
             peak_mapped_bytes: self.mapped.get(),
         }
@@ -109,6 +109,15 @@ impl Resident {
             human_bytes(self.peak_mapped_bytes)
         )
     }
+}
+
+/// The most memory that was resident at any time, for people.
+pub(super) fn peak() -> String {
+    format!("peak memory {}", human_bytes(peak_bytes()))
+}
+
+fn peak_bytes() -> u64 {
+    field(&status(), "VmHWM:")
 }
 
 fn status() -> String {

@@ -31,5 +31,6 @@ pub(super) fn run(args: &MergeArgs, common: &Common) -> anyhow::Result<()> {
         report.n_genes,
         report.bytes as f64 / 1e9 / seconds.max(1e-3),
     );
+    reporter.say(&memory::peak());
     reporter.result("merged", &report, &text)
 }

@@ -189,7 +189,9 @@ where
         let started = Instant::now();
         let total = entries(nnz);
         let steps = Steps::new(&reporter, &total);
-        work(source.as_ref(), &prepared, &|name, n| steps.advance(name, n), &reporter, started)
+        let told = work(source.as_ref(), &prepared, &|name, n| steps.advance(name, n), &reporter, started);
+        reporter.say(&memory::peak());
+        told
     })??
 }
 

@@ -54,5 +54,6 @@ fn write(options: &SimulateOptions, reporter: &Reporter) -> anyhow::Result<()> {
     if let Some(truth) = options.truth.as_deref().map(Path::display) {
         text += &format!("\nexpected counts in {truth}");
     }
+    reporter.say(&memory::peak());
     reporter.result("simulated", &report, &text)
 }
