@@ -113,6 +113,15 @@ pub enum Validation {
     },
 }
 
+/// Names of files in the directory of a run.
+pub const CONFIG_FILE: &str = "config.json";
+/// The learning curve.
+pub const HISTORY_FILE: &str = "history.csv";
+/// Which samples were trained on, or the rule by which entries were held out.
+pub const SPLIT_FILE: &str = "split.json";
+/// The model.
+pub const MODEL_FILE: &str = "model.safetensors";
+
 /// The paper's shares of training, validation and test samples.
 pub const DEFAULT_SPLIT: [f64; 3] = [0.7, 0.15, 0.15];
 /// The share of the observed entries that is hidden for validation.
@@ -209,10 +218,16 @@ impl TrainConfig {
 
     /// What the features are called on the command line.
     pub fn features_name(&self) -> &'static str {
-        match self.samples {
-            Major::Cells => "genes",
-            Major::Genes => "cells",
-        }
+        features_name(self.samples)
+    }
+}
+
+/// What the features are called where these are the samples; so are the directories of the two runs of
+/// `--features both`.
+pub fn features_name(samples: Major) -> &'static str {
+    match samples {
+        Major::Cells => "genes",
+        Major::Genes => "cells",
     }
 }
 

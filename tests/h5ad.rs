@@ -5,6 +5,7 @@ mod common;
 
 use std::path::{Path, PathBuf};
 
+use common::counts::unlocked;
 use common::files::{
     assert_refused, attribute, compress, fixture, names, read, read_plain, replace, small_dense, small_rows,
     texts, typed, write, write_texts,
@@ -31,7 +32,7 @@ fn raw() -> ReadOptions {
 /// A file with axes of 3 cells and 4 genes, to which `fill` adds the matrices.
 fn h5ad(directory: &TempDir, fill: impl FnOnce(&File)) -> PathBuf {
     let path = directory.path().join("data.h5ad");
-    let file = File::create(&path).unwrap();
+    let file = unlocked().create(&path).unwrap();
     write_root(&file).unwrap();
     write_axis(&file, "obs", &Axis::from_names(names("cell", 3))).unwrap();
     write_axis(&file, "var", &Axis::from_names(names("gene", 4))).unwrap();
@@ -201,7 +202,7 @@ fn all_columns() -> Axis {
 fn round_trip(axis: &Axis) -> Axis {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("axis.h5ad");
-    let file = File::create(&path).unwrap();
+    let file = unlocked().create(&path).unwrap();
     write_axis(&file, "obs", axis).unwrap();
     file.close().unwrap();
     let mut notes = Vec::new();
@@ -280,7 +281,7 @@ fn created_sparse_groups_are_mappable_or_compressed() {
 fn anndata_07_categories_are_found_beside_the_codes() {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("old.h5ad");
-    let file = File::create(&path).unwrap();
+    let file = unlocked().create(&path).unwrap();
     let obs = file.create_group("obs").unwrap();
     attribute(&obs, "_index", "barcode");
     let order = texts(&["type", "depth"]);
@@ -349,7 +350,7 @@ struct Record {
 fn tables_before_07_are_read_with_their_categories() {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("old.h5ad");
-    let file = File::create(&path).unwrap();
+    let file = unlocked().create(&path).unwrap();
     let record = |name: &str, kind, depth| Record {
         index: hdf5::types::FixedAscii::from_ascii(name).unwrap(),
         kind,

@@ -6,6 +6,7 @@ mod common;
 use std::path::PathBuf;
 
 use common::binary::Workplace;
+use common::counts::unlocked;
 use common::files::{assert_refused, damages, fixture, names, read, read_plain, write};
 use hdf5::File;
 use late_fast::io::ReadOptions;
@@ -121,7 +122,7 @@ fn bands_of_cells_put_chunks_together() {
     let directory = TempDir::new().unwrap();
     for chunk in [(64, 64), (10, 30_011), (97, 1000), (1, 50_001)] {
         let path = directory.path().join("large.loom");
-        let file = File::create(&path).unwrap();
+        let file = unlocked().create(&path).unwrap();
         let dataset =
             file.new_dataset::<u16>().chunk(chunk).shape((n_genes, n_cells)).create("matrix").unwrap();
         let value = |gene: usize, cell: usize| {
@@ -155,7 +156,7 @@ fn bands_of_cells_put_chunks_together() {
 fn damaged(directory: &TempDir, name: &str, change: impl FnOnce(&File)) -> PathBuf {
     let path = directory.path().join("damaged.loom");
     std::fs::copy(loom(name), &path).unwrap();
-    let file = File::open_rw(&path).unwrap();
+    let file = unlocked().open_rw(&path).unwrap();
     change(&file);
     file.close().unwrap();
     path

@@ -6,9 +6,10 @@ mod common;
 use std::path::{Path, PathBuf};
 
 use common::binary::Workplace;
+use common::counts::unlocked;
 use common::files::{assert_refused, damages, fixture, names, read, read_plain, replace};
+use hdf5::Group;
 use hdf5::types::FixedAscii;
-use hdf5::{File, Group};
 use late_fast::io::{Dtype, ReadOptions};
 use late_fast::matrix::{Axis, Major, RowBlock};
 use late_fast::output::{Content, Format, MatrixFile, Record};
@@ -176,7 +177,7 @@ fn what_is_not_numbers_with_plain_labels_is_refused_with_a_way_out() {
 fn damaged(directory: &TempDir, name: &str, change: impl FnOnce(&Group)) -> PathBuf {
     let path = directory.path().join("damaged.hd5");
     std::fs::copy(frame(name), &path).unwrap();
-    let file = File::open_rw(&path).unwrap();
+    let file = unlocked().open_rw(&path).unwrap();
     change(&file.group("null").unwrap());
     file.close().unwrap();
     path

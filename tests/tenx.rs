@@ -5,6 +5,7 @@ mod common;
 
 use std::path::{Path, PathBuf};
 
+use common::counts::unlocked;
 use common::files::{
     assert_refused, attribute, fixture, names, read, read_plain, replace, small_dense, small_rows, text,
     typed, write, write_arrays, write_texts,
@@ -28,7 +29,7 @@ fn plain() -> ReadOptions {
 /// Writes the v3 file of `small_rows` and hands its `matrix` group to `change`.
 fn v3(directory: &TempDir, change: impl FnOnce(&Group)) -> PathBuf {
     let path = directory.path().join("matrix.h5");
-    let file = File::create(&path).unwrap();
+    let file = unlocked().create(&path).unwrap();
     attribute(&file, "filetype", "matrix");
     let matrix = file.create_group("matrix").unwrap();
     write_arrays(&matrix, &small_rows());
@@ -261,13 +262,13 @@ fn a_damaged_genome_does_not_disappear() {
     let directory = TempDir::new().unwrap();
     for missing in ["data", "indices", "indptr", "shape", "barcodes", "genes", "gene_names"] {
         let path = directory.path().join("v2.h5");
-        let file = File::create(&path).unwrap();
+        let file = unlocked().create(&path).unwrap();
         v2_group(&file, "mm10", &["A", "B", "C"], &small_rows());
         file.group("mm10").unwrap().unlink(missing).unwrap();
         drop(file);
         let expected = format!("missing dataset mm10/{missing}");
         assert_refused(&path, &plain(), &[&expected]);
-        let file = File::open_rw(&path).unwrap();
+        let file = unlocked().open_rw(&path).unwrap();
         v2_group(&file, "hg19", &["A", "B", "C"], &small_rows());
         drop(file);
         assert_refused(&path, &genome("all"), &[&expected]);
@@ -317,7 +318,7 @@ fn no_truncation_panics() {
 fn changed_bytes_of_chunks_never_panic() {
     let directory = TempDir::new().unwrap();
     let path = compressed(&directory);
-    let file = File::open(&path).unwrap();
+    let file = unlocked().open(&path).unwrap();
     let mut positions = Vec::new();
     for name in ["data", "indices", "indptr"] {
         let dataset = file.dataset(&format!("matrix/{name}")).unwrap();
@@ -405,7 +406,7 @@ fn a_hostile_shape_allocates_nothing() {
 fn links_to_other_files_are_not_followed() {
     let directory = TempDir::new().unwrap();
     let other = directory.path().join("other.h5");
-    write(&File::create(&other).unwrap(), "data", &[1_i32, 5, 2, 3, 70]);
+    write(&unlocked().create(&other).unwrap(), "data", &[1_i32, 5, 2, 3, 70]);
     let path = v3(&directory, |matrix| {
         matrix.unlink("data").unwrap();
         matrix.link_external(other.to_str().unwrap(), "data", "data").unwrap();
@@ -417,7 +418,7 @@ fn links_to_other_files_are_not_followed() {
 fn a_v2_file_with_one_genome_is_read() {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("v2.h5");
-    v2_group(&File::create(&path).unwrap(), "hg19", &["A", "B", "C"], &small_rows());
+    v2_group(&unlocked().create(&path).unwrap(), "hg19", &["A", "B", "C"], &small_rows());
     let matrix = read_plain(&path);
     assert_eq!(matrix.rows, small_dense());
     assert_eq!(matrix.source.head().layout, "10x HDF5 v2 (hg19)");
@@ -429,7 +430,7 @@ fn a_v2_file_with_one_genome_is_read() {
 fn genomes_of_a_v2_file_are_chosen_or_merged_by_barcode() {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("v2.h5");
-    let file = File::create(&path).unwrap();
+    let file = unlocked().create(&path).unwrap();
     v2_group(&file, "hg19", &["A", "B", "C"], &small_rows());
     v2_group(
         &file,
@@ -460,7 +461,7 @@ fn blocks_of_large_matrices_join_without_a_seam() {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("large.h5");
     let (n_rows, width) = (3000_i64, 1000_i64);
-    let file = File::create(&path).unwrap();
+    let file = unlocked().create(&path).unwrap();
     let matrix = file.create_group("matrix").unwrap();
     let nnz = n_rows * width;
     let data: Vec<i32> = (0..nnz).map(|entry| i32::try_from(entry % 97).unwrap() + 1).collect();
@@ -513,10 +514,10 @@ fn files_of_other_kinds_are_named() {
     assert_refused(directory.path(), &plain(), &["Zarr", "write_h5ad"]);
     assert_refused(Path::new("no/such/file.h5"), &plain(), &["no/such/file.h5", "check the path"]);
     let path = directory.path().join("molecules.h5");
-    attribute(&File::create(&path).unwrap(), "filetype", "molecule info");
+    attribute(&unlocked().create(&path).unwrap(), "filetype", "molecule info");
     assert_refused(&path, &plain(), &["molecule info", "filtered_feature_bc_matrix.h5"]);
     let path = directory.path().join("other.h5");
-    File::create(&path).unwrap().create_group("model_weights").unwrap();
+    unlocked().create(&path).unwrap().create_group("model_weights").unwrap();
     assert_refused(&path, &plain(), &["found model_weights"]);
 }
 
@@ -534,8 +535,7 @@ fn options_for_h5ad_are_refused() {
 fn a_file_behind_a_user_block_is_read() {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("block.h5");
-    let file =
-        hdf5::FileBuilder::new().with_create_plist(|plist| plist.userblock(1024)).create(&path).unwrap();
+    let file = unlocked().with_create_plist(|plist| plist.userblock(1024)).create(&path).unwrap();
     v2_group(&file, "hg19", &["A", "B", "C"], &small_rows());
     let group = file.group("hg19").unwrap();
     group.unlink("data").unwrap();

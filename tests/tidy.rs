@@ -45,6 +45,26 @@ fn unsafe_code_lives_in_the_kernels_and_in_one_file() {
     }
 }
 
+/// A process that another test starts at this moment inherits the lock of a file, and holds it while it runs.
+#[test]
+fn tests_open_without_locks() {
+    for (path, text) in sources("tests") {
+        let name = path.file_name().unwrap();
+        let locked = [
+            concat!("hdf5::", "File::"),
+            " File::create(",
+            "&File::create(",
+            " File::open_rw(",
+            "FileBuilder::new()",
+        ];
+        for call in
+            locked.iter().filter(|_| text.contains("hdf5") && name != "tidy.rs" && name != "counts.rs")
+        {
+            assert!(!text.contains(call), "{}: {call} locks its file; use unlocked()", path.display());
+        }
+    }
+}
+
 /// Arrows of the layers: what a module may not mention.
 #[test]
 fn dependencies_point_one_way() {

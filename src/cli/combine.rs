@@ -19,12 +19,15 @@ use crate::io::Source;
 use crate::matrix::Major;
 use crate::parallel;
 use crate::store::{Prepared, Storing};
-use crate::train::entries_of_largest_batch;
+use crate::train::{entries_of_largest_batch, model_path};
 
 pub(super) fn run(args: &CombineArgs, common: &Common) -> anyhow::Result<()> {
     let reporter = Reporter::new(common);
     let isa = chosen_isa()?;
-    check_output(&args.out, &args.input.path, common.force)?;
+    let models = [&args.genes_model, &args.cells_model].map(|path| model_path(path));
+    let read = [&*args.input.path, &models[0], &models[1]];
+    let read: Vec<&Path> = read.into_iter().chain(args.output.genes.as_deref()).collect();
+    check_output(&args.out, &read, common.force)?;
     let [genes_model, cells_model] =
         [&args.genes_model, &args.cells_model].map(|path| read_model(path, &reporter));
     let (genes_model, cells_model) = (genes_model?, cells_model?);
@@ -39,6 +42,7 @@ pub(super) fn run(args: &CombineArgs, common: &Common) -> anyhow::Result<()> {
         let (path, matrix, dtype) = (&args.input.path, &args.input.matrix, args.input.store_dtype);
         let keep = args.cache.is_some();
         let input = Input::open(path, matrix, dtype, Some(&storing), keep, allowed, &reporter)?;
+        models.check_input(input.source.as_ref(), &input.summary)?;
         input.check_scale(genes_model.info.config.transform, &reporter);
         let genes = match &args.output.genes {
             Some(path) => Some(read_gene_list(path, input.source.genes())?),

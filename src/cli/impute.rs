@@ -9,10 +9,10 @@ use super::input::{Input, read_gene_list};
 use super::kernels::chosen_isa;
 use super::memory;
 use super::report::Reporter;
-use super::train::subdirectory;
 use crate::CAUTION;
 use crate::atomic::{is_same_file, parent, refuse_existing, try_directory};
 use crate::budget::{self, human_bytes};
+use crate::config::{MODEL_FILE, features_name};
 use crate::error::{Error, Result};
 use crate::impute::{ImputeOptions, Manifest, Shard, State, gathered_features, impute, memory_bytes};
 use crate::io::Source;
@@ -20,7 +20,7 @@ use crate::matrix::Major;
 use crate::model::ModelFile;
 use crate::parallel;
 use crate::store::{Prepared, Storing};
-use crate::train::{MODEL_FILE, entries_of_largest_batch, model_path};
+use crate::train::{entries_of_largest_batch, model_path};
 
 /// Samples that go through the network at a time: a power of two, so that batches fill chunks of the output.
 const BATCH_SIZE: usize = 256;
@@ -35,7 +35,11 @@ pub(super) fn run(args: &ImputeArgs, common: &Common) -> anyhow::Result<()> {
     };
     let out = shard.map_or_else(|| args.out.clone(), |shard| shard.path(&args.out));
     // A shard may be there already, done.
-    check_output(&out, &args.input.path, common.force || shard.is_some())?;
+    let mut read = vec![&*args.input.path];
+    read.extend(args.output.genes.as_deref());
+    let model_file = model_path(&args.model);
+    read.push(&model_file);
+    check_output(&out, &read, common.force || shard.is_some())?;
     let model = read_model(&args.model, &reporter)?;
     let options =
         ImputeOptions { latent_only: args.latent_only, ..impute_options(&args.output, None, isa, common) };
@@ -90,7 +94,7 @@ pub(super) fn run(args: &ImputeArgs, common: &Common) -> anyhow::Result<()> {
 /// Reads the model at `path`, a file or a run's directory, and says what it is.
 pub(super) fn read_model(path: &Path, reporter: &Reporter) -> Result<ModelFile> {
     let file = model_path(path);
-    let [genes, cells] = [Major::Cells, Major::Genes].map(|samples| path.join(subdirectory(samples)));
+    let [genes, cells] = [Major::Cells, Major::Genes].map(|samples| path.join(features_name(samples)));
     if !file.exists() && genes.join(MODEL_FILE).exists() && cells.join(MODEL_FILE).exists() {
         return Err(Error::Usage {
             problem: format!(
@@ -116,11 +120,11 @@ pub(super) fn read_model(path: &Path, reporter: &Reporter) -> Result<ModelFile> 
     Ok(model)
 }
 
-/// Refuses an output that cannot be written or is the input itself, before any work is done for it.
-pub(super) fn check_output(out: &Path, input: &Path, force: bool) -> Result<()> {
-    if is_same_file(out, input) {
+/// Refuses an output that cannot be written or is one of the files that are `read`, before any work is done for it.
+pub(super) fn check_output(out: &Path, read: &[&Path], force: bool) -> Result<()> {
+    if read.iter().any(|read| is_same_file(out, read)) {
         return Err(Error::Usage {
-            problem: format!("{} is the input: it would be overwritten", out.display()),
+            problem: format!("{} is to be read: it would be overwritten", out.display()),
             remedy: "choose another name for the output".into(),
         });
     }

@@ -1,5 +1,7 @@
 //! `late-fast merge`
 
+use std::path::{Path, PathBuf};
+
 use super::args::{Common, MergeArgs};
 use super::impute::check_output;
 use super::memory;
@@ -9,9 +11,8 @@ use crate::impute::{MERGE_BYTES, Shards};
 
 pub(super) fn run(args: &MergeArgs, common: &Common) -> anyhow::Result<()> {
     let reporter = Reporter::new(common);
-    for shard in &args.shards {
-        check_output(&args.out, shard, common.force)?;
-    }
+    let read: Vec<&Path> = args.shards.iter().map(PathBuf::as_path).collect();
+    check_output(&args.out, &read, common.force)?;
     let started = std::time::Instant::now();
     let shards = Shards::open(&args.shards)?;
     let needed = budget::fixed_bytes(shards.n_names()) + MERGE_BYTES;

@@ -8,8 +8,7 @@ use std::path::{Path, PathBuf};
 use late_fast_kernels::Isa;
 
 use self::describe::{TrainSummary, describe_plan, sample_nouns};
-pub(super) use self::parts::subdirectory;
-use self::parts::{Part, parts_of, unused};
+use self::parts::{Part, State, parts_of, unused};
 use super::Ending;
 use super::args::{Common, Interval, TrainArgs, quoted};
 use super::combine::write_combined;
@@ -20,16 +19,16 @@ use super::kernels::chosen_isa;
 use super::memory::{self, Resident};
 use super::report::{Reporter, TrainingProgress};
 use crate::atomic::{ResultDirectory, check_free_space, is_same_file, parent, refuse_existing};
-use crate::config::TrainConfig;
+use crate::config::MODEL_FILE;
 use crate::error::{Error, Result};
-use crate::impute::{Models, combining_bytes, memory_bytes};
-use crate::io::Source;
+use crate::impute::{Models, combining_bytes, memory_bytes, output_bytes};
+use crate::io::{self, Source};
 use crate::matrix::Major;
 use crate::model::{ModelFile, Placement};
 use crate::parallel;
-use crate::store::{Prepared, Storing};
+use crate::store::{Fingerprint, Prepared, Store, Storing};
 use crate::train::{
-    Aligned, Identity, Keeper, Kept, MODEL_FILE, Outcome, Plan, Reference, Results, Split, Task, Trained,
+    Aligned, Identity, Keeper, Kept, Outcome, Plan, Reference, Results, Split, SplitCounts, Task, Trained,
     entries_of_largest_batch, list_checkpoints, remove_checkpoints, train,
 };
 
@@ -83,19 +82,30 @@ impl Planned<'_> {
         self.plan.check(budget, &part.config)?;
         self.aligned.as_ref().map_or(Ok(()), |aligned| aligned.check(input, force))
     }
+
+    /// Warns where the network starts from one that has seen what is held out now.
+    fn warn_of_other_holdout(&self, part: &Part, input: &Fingerprint, reporter: &Reporter) {
+        if part.reference.as_ref().is_some_and(|reference| reference.has_seen(input, &part.config)) {
+            reporter.warn(
+                "--init was trained on this matrix with other entries or samples held out: the validation error is of \
+                 entries that it has seen; give the --validation, --holdout and --seed that it was trained with",
+            );
+        }
+    }
 }
 
 impl Job<'_> {
     fn run(&self) -> anyhow::Result<Ending> {
-        let Self { args, parts, reporter, budget, .. } = *self;
-        let is_finished = |part| Ok(args.resume && self.is_finished(part)?);
-        let finished = parts.iter().map(is_finished).collect::<Result<Vec<bool>>>()?;
-        if finished.iter().all(|&finished| finished) && args.impute.as_ref().is_none_or(|path| path.exists())
-        {
+        let Self { args, common, parts, reporter, budget, .. } = *self;
+        let states = self.states()?;
+        let is_imputed = args.impute.as_ref().is_none_or(|path| path.exists() && !common.force);
+        if is_imputed && states.iter().all(State::is_finished) {
+            let source = io::open(&args.input.path, &args.input.matrix.options())?;
+            self.check_input(&states, &Fingerprint::names_of(source.as_ref()), None)?;
             return Ok(Ending::Done);
         }
         // Whatever would stop the results from being written is found before the work is done.
-        let directories = if args.dry_run { Vec::new() } else { self.check_outputs(&finished)? };
+        let directories = if args.dry_run { Vec::new() } else { self.check_outputs(&states)? };
         let mut wanted: Vec<Major> = parts.iter().map(|part| part.config.samples).collect();
         wanted.extend(args.impute.as_ref().map(|_| Major::Cells));
         let storing = Storing { dir: self.cache, wanted: &wanted, memory: budget, cache: None };
@@ -103,31 +113,50 @@ impl Job<'_> {
         let (path, dtype) = (&args.input.path, args.input.store_dtype);
         let input =
             Input::open(path, &args.input.matrix, dtype, to_store, args.cache.is_some(), budget, reporter)?;
+        let fingerprint = Fingerprint::of(input.source.as_ref(), &input.summary);
+        self.check_input(&states, &fingerprint.names, Some(&fingerprint))?;
         input.check_scale(parts[0].config.transform, reporter);
         let planned = parts.iter().map(|part| self.plan(part, &input)).collect::<Result<Vec<_>>>()?;
         if args.dry_run {
             return self.tell_plans(&planned, &input);
         }
-        let to_train = || parts.iter().zip(&planned).zip(&finished).filter(|(_, finished)| !**finished);
-        for ((part, planned), _) in to_train() {
+        let to_train = || {
+            let parts = parts.iter().zip(&planned).zip(&states);
+            parts.filter(|(_, state)| !state.is_finished()).map(|(planned, _)| planned)
+        };
+        for (part, planned) in to_train() {
             reporter.say(&describe_plan(&planned.plan, &part.config, &input, self.isa, budget));
-            planned.check(part, budget, path, self.common.force)?;
+            planned.check(part, budget, path, common.force)?;
+            planned.warn_of_other_holdout(part, &fingerprint, reporter);
+            if args.resume {
+                self.identity(part, &fingerprint).check_last(&part.out)?;
+            }
         }
-        self.check_space(to_train().map(|((_, planned), _)| &planned.plan))?;
-        if args.impute.is_some() {
-            self.check_imputing(&planned, &input)?;
-        }
+        self.check_space(to_train().map(|(_, planned)| &planned.plan))?;
         let genes = match &args.output.genes {
             Some(path) => Some(read_gene_list(path, input.source.genes())?),
             None => None,
         };
+        if let Some(path) = &args.impute {
+            self.check_imputing(path, &planned, &input, genes.as_deref())?;
+        }
         let (source, prepared) = input.prepare(&storing, reporter)?;
+        let matrix =
+            TrainingMatrix { source: source.as_ref(), prepared: &prepared, fingerprint: &fingerprint };
+        let mut counted = Vec::new();
+        for (part, planned) in to_train() {
+            counted.push((part, planned, matrix.count(part, planned)?));
+            if !args.resume {
+                // Of earlier runs, which --force allows to be replaced.
+                remove_checkpoints(&part.out)?;
+            }
+        }
         let mut told = Ok(());
         let mut model = None;
-        for ((part, planned), _) in to_train() {
+        for (part, planned, counts) in counted {
             // Of the one before, which is on disk.
             drop(model.take());
-            let Some((trained, said)) = self.train(part, source.as_ref(), &prepared, planned)? else {
+            let Some((trained, said)) = self.train(part, &matrix, planned, counts)? else {
                 return Ok(Ending::Stopped);
             };
             model = Some(trained);
@@ -140,6 +169,41 @@ impl Job<'_> {
             self.reporter.say(&self.next());
         }
         told.map(|()| Ending::Done)
+    }
+
+    /// What is in the directories of a run that is to be resumed, and says so.
+    fn states(&self) -> Result<Vec<State>> {
+        if !self.args.resume {
+            return Ok(vec![State::New; self.parts.len()]);
+        }
+        let states = self.parts.iter().map(Part::state).collect::<Result<Vec<_>>>()?;
+        for (part, state) in self.parts.iter().zip(&states) {
+            if let State::Finished(info) = state {
+                self.reporter.say(&format!(
+                    "{}: trained already, best epoch {}, validation error {:.5}",
+                    part.out.display(),
+                    info.best_epoch,
+                    info.best_validation_loss
+                ));
+            }
+        }
+        Ok(states)
+    }
+
+    /// Refuses finished models of another matrix.
+    fn check_input(&self, states: &[State], names: &str, input: Option<&Fingerprint>) -> Result<()> {
+        let mut parts = self.parts.iter().zip(states);
+        parts.try_for_each(|(part, state)| state.check_input(&part.out, names, input))
+    }
+
+    /// What a run has in common with its checkpoints.
+    fn identity(&self, part: &Part, input: &Fingerprint) -> Identity {
+        Identity {
+            config: part.config.clone(),
+            input: input.clone(),
+            kernels: self.isa.name().into(),
+            reference: part.reference.as_ref().map(|reference| reference.hash().to_owned()),
+        }
     }
 
     fn plan<'p>(&self, Part { config, reference, .. }: &'p Part, input: &Input<'_>) -> Result<Planned<'p>> {
@@ -172,20 +236,19 @@ impl Job<'_> {
     fn train(
         &self,
         part: &Part,
-        source: &dyn Source,
-        prepared: &Prepared,
+        matrix: &TrainingMatrix<'_>,
         Planned { split, aligned, plan }: &Planned<'_>,
+        counts: SplitCounts,
     ) -> anyhow::Result<Option<(ModelFile, anyhow::Result<()>)>> {
         let Self { args, isa, reporter, .. } = *self;
-        let Part { config, reference, out } = part;
-        let Some(store) = prepared.with_rows(config.samples) else {
-            unreachable!("this orientation was asked for")
-        };
-        let counts = split.count(store, source.path(), config)?;
+        let Part { config, out, .. } = part;
+        let TrainingMatrix { source, fingerprint, .. } = *matrix;
+        let store = matrix.store(config.samples);
         let results = Results {
             input: source.path(),
             cells: source.cells(),
             genes: source.genes(),
+            fingerprint,
             config,
             split,
             counts,
@@ -195,18 +258,12 @@ impl Job<'_> {
         let (parameters, best) = (place(plan.kept == Kept::AllInFiles), place(plan.kept != Kept::InMemory));
         let start = aligned.as_ref().map(|aligned| aligned.start(config));
         let task = Task { store, split, config, isa, parameters, best, start };
-        if !args.resume {
-            // Of an earlier run, which --force allows to be replaced.
-            remove_checkpoints(out)?;
-        }
         let interrupt = Interrupt::new()?;
         let interval = match args.checkpoint_interval {
             Interval::Every(time) => Some(time),
             Interval::Never => None,
         };
-        let input = results.fingerprint(store.summary());
-        let reference = reference.as_ref().map(|reference| reference.hash().to_owned());
-        let identity = Identity { config: config.clone(), input, kernels: isa.name().into(), reference };
+        let identity = self.identity(part, fingerprint);
         let mut keeper = Keeper::new(out, identity, interval, interrupt.flag());
         let n_samples = split.train.len() as u64;
         let progress = TrainingProgress::new(reporter, config.epochs, n_samples, sample_nouns(config));
@@ -243,7 +300,8 @@ impl Job<'_> {
             told = told.and(reporter.result("profile", &trained.profile, &trained.profile.table()));
         }
         let idle_share = trained.profile.idle_share();
-        let finished = results.write(out, trained, common.force)?;
+        // A model beside checkpoints was to be replaced by the run that has left them.
+        let finished = results.write(out, trained, common.force || args.resume)?;
         remove_checkpoints(out)?;
         if let Some(failure) = finished.failure {
             let kept = format!(
@@ -301,39 +359,6 @@ impl Job<'_> {
         write_imputed(source, prepared, &model, &options, path, reporter)
     }
 
-    /// Whether a run with these settings has finished in the part's directory.
-    fn is_finished(&self, part: &Part) -> Result<bool> {
-        let path = part.out.join(MODEL_FILE);
-        if !path.exists() {
-            return Ok(false);
-        }
-        let info = ModelFile::read(&path)?.info;
-        let own =
-            TrainConfig { epochs: info.config.epochs, patience: info.config.patience, ..part.config.clone() };
-        if own != info.config {
-            return Err(Error::Usage {
-                problem: format!("{}: the model there was trained with other settings", path.display()),
-                remedy: "choose another --out, or start over with --force and without --resume".into(),
-            });
-        }
-        let own = part.reference.as_ref().map(Reference::hash);
-        if own != info.reference.as_ref().map(|reference| &*reference.hash) {
-            return Err(Error::Usage {
-                problem: format!("{}: the model there started from another one (--init)", path.display()),
-                remedy: "choose another --out, or start over with --force and without --resume".into(),
-            });
-        }
-        // A crash may have left them there.
-        remove_checkpoints(&part.out)?;
-        self.reporter.say(&format!(
-            "{}: trained already, best epoch {}, validation error {:.5}",
-            part.out.display(),
-            info.best_epoch,
-            info.best_validation_loss
-        ));
-        Ok(true)
-    }
-
     /// Makes sure that what is kept in files, checkpoints and the models find space. One network is trained after the
     /// other, and its checkpoints go with the end of its training.
     fn check_space<'p>(&self, plans: impl Iterator<Item = &'p Plan>) -> Result<()> {
@@ -361,10 +386,29 @@ impl Job<'_> {
         )
     }
 
-    /// Makes sure that imputing with the trained network, or with both, fits as well.
-    fn check_imputing(&self, planned: &[Planned<'_>], input: &Input<'_>) -> Result<()> {
+    /// Makes sure that imputing with the trained network, or with both, fits as well: into memory, and onto the disk.
+    fn check_imputing(
+        &self,
+        path: &Path,
+        planned: &[Planned<'_>],
+        input: &Input<'_>,
+        genes: Option<&[u32]>,
+    ) -> Result<()> {
         let Self { args, common, parts, isa, budget, .. } = *self;
         let options = impute_options(&args.output, None, isa, common);
+        let n_genes = genes.map_or(input.source.genes().len(), <[u32]>::len);
+        let layers: Vec<_> = parts
+            .iter()
+            .zip(planned)
+            .map(|(part, planned)| (part.config.samples, &planned.plan.architecture))
+            .collect();
+        let shape = [input.source.cells().len(), n_genes];
+        check_free_space(
+            parent(path),
+            output_bytes(shape, &layers, options.dtype),
+            || format!("the imputed values in {}", path.display()),
+            "choose another place with --impute, or write fewer genes (--genes) or --dtype f16",
+        )?;
         let products = options.products_for(args.param_dtype)?;
         let networks: Vec<_> = parts
             .iter()
@@ -376,10 +420,7 @@ impl Job<'_> {
             })
             .collect();
         let imputing = match networks[..] {
-            [genes, cells] => {
-                let n_genes = input.source.genes().len();
-                combining_bytes(isa, [genes, cells], options.batch_size, n_genes)
-            }
+            [genes, cells] => combining_bytes(isa, [genes, cells], options.batch_size, n_genes),
             _ => {
                 let (architecture, products, batch_nnz) = networks[0];
                 // Which of the features are written is found out when they are known.
@@ -393,24 +434,20 @@ impl Job<'_> {
     }
 
     /// Makes sure that all results can be written; directories are made for the parts that are not finished.
-    fn check_outputs(&self, finished: &[bool]) -> Result<Vec<ResultDirectory>> {
+    fn check_outputs(&self, states: &[State]) -> Result<Vec<ResultDirectory>> {
         let Self { args, common, parts, out, .. } = *self;
-        if let Some(path) = &args.impute {
-            if path == out {
-                return Err(Error::Usage {
-                    problem: format!("--out and --impute are both {}", path.display()),
-                    remedy: "give them different names".into(),
-                });
-            }
-            check_output(path, &args.input.path, common.force)?;
+        if args.impute.as_deref() == Some(out) {
+            return Err(Error::Usage {
+                problem: format!("--out and --impute are both {}", out.display()),
+                remedy: "give them different names".into(),
+            });
         }
         // Directories are removed in the reverse order if nothing comes into them.
         let mut directories = Vec::new();
-        if parts.len() > 1 && !finished.iter().all(|&finished| finished) {
-            refuse_existing(&out.join(MODEL_FILE), false)?;
+        if parts.len() > 1 && !states.iter().all(State::is_finished) {
             directories.push(ResultDirectory::open(out)?);
         }
-        for (Part { out, reference, .. }, _) in parts.iter().zip(finished).filter(|(_, finished)| !**finished)
+        for (Part { out, reference, .. }, state) in parts.iter().zip(states).filter(|(_, s)| !s.is_finished())
         {
             let model = out.join(MODEL_FILE);
             if reference.as_ref().is_some_and(|reference| is_same_file(reference.path(), &model)) {
@@ -422,7 +459,7 @@ impl Job<'_> {
                     remedy: "choose another --out".into(),
                 });
             }
-            refuse_existing(&model, common.force)?;
+            refuse_existing(&model, common.force || *state == State::Unfinished)?;
             directories.insert(0, ResultDirectory::open(out)?);
             if !args.resume && !common.force && !list_checkpoints(out)?.is_empty() {
                 return Err(Error::Usage {
@@ -434,7 +471,35 @@ impl Job<'_> {
                 });
             }
         }
+        if let Some(path) = &args.impute {
+            let models = parts.iter().filter_map(|part| Some(part.reference.as_ref()?.path()));
+            let read: Vec<&Path> =
+                models.chain([&*args.input.path]).chain(args.output.genes.as_deref()).collect();
+            // In the run's own directory it may be as well.
+            check_output(path, &read, common.force)?;
+        }
         Ok(directories)
+    }
+}
+
+/// The matrix that is trained on.
+struct TrainingMatrix<'a> {
+    source: &'a dyn Source,
+    prepared: &'a Prepared,
+    fingerprint: &'a Fingerprint,
+}
+
+impl<'a> TrainingMatrix<'a> {
+    fn store(&self, rows: Major) -> &'a Store {
+        let Some(store) = self.prepared.with_rows(rows) else {
+            unreachable!("this orientation was asked for")
+        };
+        store
+    }
+
+    /// The entries on either side of a part's split.
+    fn count(&self, part: &Part, planned: &Planned<'_>) -> Result<SplitCounts> {
+        planned.split.count(self.store(part.config.samples), self.source.path(), &part.config)
     }
 }
 

@@ -253,11 +253,12 @@ fn counts_user_block() -> bool {
 fn probe_user_block() -> Option<bool> {
     const VALUES: [u8; 16] = *b"late-fast probes";
     let probe = tempfile::NamedTempFile::new().ok()?;
-    let file =
-        hdf5::FileBuilder::new().with_create_plist(|plist| plist.userblock(512)).create(probe.path()).ok()?;
+    let mut builder = hdf5::FileBuilder::new();
+    builder.with_access_plist(|access| access.file_locking(false));
+    let file = builder.clone().with_create_plist(|plist| plist.userblock(512)).create(probe.path()).ok()?;
     file.new_dataset_builder().with_data(&VALUES).chunk(VALUES.len()).create("probe").ok()?;
     file.close().ok()?;
-    let file = hdf5::File::open(probe.path()).ok()?;
+    let file = builder.open(probe.path()).ok()?;
     let address = file.dataset("probe").ok()?.chunk_info(0)?.addr;
     let mut found = [0; VALUES.len()];
     let counted = probe.as_file().read_exact_at(&mut found, address).is_ok() && found == VALUES;

@@ -1,19 +1,6 @@
 //! Axes of shards: a hash that survives being written and read back, and putting them one after the other.
 
-use std::borrow::Cow;
-
-use crate::matrix::{Axis, Column};
-
-/// Hashes texts so that no two lists give the same bytes.
-pub(super) fn hash_texts<'a>(hasher: &mut blake3::Hasher, texts: impl ExactSizeIterator<Item = &'a str>) {
-    hasher.update(&(texts.len() as u64).to_le_bytes());
-    for text in texts {
-        // HDF5 strings end at the first NUL, so none is written.
-        let text = if text.contains('\0') { text.replace('\0', "").into() } else { Cow::Borrowed(text) };
-        hasher.update(&(text.len() as u64).to_le_bytes());
-        hasher.update(text.as_bytes());
-    }
-}
+use crate::matrix::{Axis, Column, hash_texts};
 
 /// A hash of names and columns by what they say, not by how: strings may come back from a file as categories, and
 /// integers of which none is missing as plain ones.

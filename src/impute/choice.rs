@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use late_fast_kernels::Isa;
 use serde::Serialize;
 
-use crate::config::{DEFAULT_SHUFFLE_WINDOW, Validation};
+use crate::config::{DEFAULT_SHUFFLE_WINDOW, TrainConfig, Validation};
 use crate::error::{Error, Result};
 use crate::matrix::Major;
 use crate::minibatch::{Builder, Holdout, Loader, Purpose, batches_in_order};
@@ -88,29 +88,37 @@ impl GeneErrors {
     }
 }
 
-/// The entries that were hidden from both networks while they were trained.
+/// The entries that are hidden from both of two networks, one with genes and one with cells as features, while they are
+/// trained with these settings.
 ///
 /// # Errors
-/// When they were not the same.
-pub(super) fn common_holdout(genes_model: &ModelFile, cells_model: &ModelFile) -> Result<Holdout> {
-    let of = |model: &ModelFile| match model.info.config.validation {
-        Validation::Entries { holdout } => Ok(Holdout { share: holdout, seed: model.info.config.seed }),
+/// When they are not the same, or the networks learn different scales.
+pub fn check_pair(genes: &TrainConfig, cells: &TrainConfig) -> Result<Holdout> {
+    if genes.transform != cells.transform {
+        let [a, b] = [genes, cells].map(|config| config.transform.formula());
+        return Err(Error::Usage {
+            problem: format!("the network with genes as features learns {a}, that with cells {b}"),
+            remedy: "train both with the same --transform".into(),
+        });
+    }
+    let of = |config: &TrainConfig| match config.validation {
+        Validation::Entries { holdout } => Ok(Holdout { share: holdout, seed: config.seed }),
         Validation::Samples { .. } => Err(Error::Usage {
             problem: format!(
-                "the model with {} as features was validated on samples of its own, which the other one was trained on",
-                model.info.config.features_name()
+                "the network with {} as features is validated on samples of its own, which the other one is trained on",
+                config.features_name()
             ),
             remedy: "train both with --validation entries, or at once with --features both".into(),
         }),
     };
-    let (holdout, other) = (of(genes_model)?, of(cells_model)?);
+    let (holdout, other) = (of(genes)?, of(cells)?);
     if holdout == other {
         return Ok(holdout);
     }
     let name = |holdout: Holdout| format!("--holdout {} --seed {}", holdout.share, holdout.seed);
     Err(Error::Usage {
         problem: format!(
-            "the models were trained with {} and {}: what was hidden from one, the other was trained on",
+            "the networks were trained with {} and {}: what was hidden from one, the other was trained on",
             name(holdout),
             name(other)
         ),
@@ -185,16 +193,16 @@ impl<'a> Comparison<'a> {
         let mut comparison = Self { errors, common: 0.0, between: 0.0, within: 0.0 };
         let differences: Vec<Difference> =
             (0..errors[0].0.len()).filter_map(|gene| comparison.difference(gene)).collect();
-        let n: f64 = differences.iter().map(|d| d.n).sum();
-        let average =
-            |of: &dyn Fn(&Difference) -> f64| differences.iter().map(|d| d.n * of(d)).sum::<f64>() / n;
-        if differences.is_empty() {
-            return comparison;
-        }
-        comparison.common = average(&|d| d.relative);
+        // The mean over the genes that tell, each as far as it has entries; 0 where none does.
+        let average = |of: &dyn Fn(&Difference) -> Option<f64>| {
+            let told = differences.iter().filter_map(|d| Some((d.n, d.n * of(d)?)));
+            let (n, sum) = told.fold((0.0, 0.0), |(n, sum), (more, value)| (n + more, sum + value));
+            if n > 0.0 { sum / n } else { 0.0 }
+        };
+        comparison.common = average(&|d| Some(d.relative));
         comparison.within = average(&|d| d.by_chance);
         let (common, within) = (comparison.common, comparison.within);
-        comparison.between = average(&|d| (d.relative - common).powi(2) - within / d.n).max(0.0);
+        comparison.between = average(&|d| Some((d.relative - common).powi(2) - within / d.n)).max(0.0);
         comparison
     }
 
@@ -232,7 +240,7 @@ impl<'a> Comparison<'a> {
         let by_chance = (even - odd).powi(2) / (inverse(0) + inverse(1));
         let n = a.count as f64;
         // A gene whose entries are all in one half tells nothing of chance.
-        let by_chance = if by_chance.is_finite() { by_chance } else { 0.0 };
+        let by_chance = by_chance.is_finite().then_some(by_chance);
         relative.is_finite().then_some(Difference { relative, by_chance, n })
     }
 }
@@ -241,8 +249,8 @@ impl<'a> Comparison<'a> {
 struct Difference {
     /// Difference of the mean squared errors, as a share of their mean.
     relative: f64,
-    /// An estimate of how much that varies by chance on one entry.
-    by_chance: f64,
+    /// An estimate of how much that varies by chance on one entry, if both halves of the cells have some.
+    by_chance: Option<f64>,
     /// Entries.
     n: f64,
 }

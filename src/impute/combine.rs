@@ -9,12 +9,12 @@ use std::path::Path;
 
 use late_fast_kernels::Isa;
 
-use super::choice::{Chosen, Comparison, GeneErrors, Sum, common_holdout, held_out_errors};
+use super::choice::{Chosen, Comparison, GeneErrors, Sum, check_pair, held_out_errors};
 use super::file::OutputFile;
 use super::forward::{self, PANEL_BYTES, Panel, Piece, Request, Sink};
 use super::output::{
-    ImputeReport, Written, check_free_space, check_overlap, compute_and_write, find_features, flag,
-    observed_rows,
+    ERRORS, ImputeReport, SOURCE, Written, check_free_space, check_overlap, compute_and_write, find_features,
+    flag, observed_rows,
 };
 use super::record::Record;
 use super::value::{Finish, Policy};
@@ -24,14 +24,11 @@ use crate::error::{Error, Result};
 use crate::hdf;
 use crate::io::Source;
 use crate::matrix::{Axis, Column, Major};
-use crate::minibatch::Builder;
-use crate::model::{Architecture, ModelFile, OutputInput, OutputLayer, Products};
+use crate::minibatch::{Builder, Holdout};
+use crate::model::{Architecture, Features, ModelFile, OutputInput, OutputLayer, Products};
 use crate::parallel::{self, split_rows, tiles};
-use crate::store::{Prepared, RowEntries, Store};
+use crate::store::{Fingerprint, Prepared, RowEntries, Store, Summary};
 
-/// Columns of `var`: the network a gene's values are from, and the error of either on the gene's held-out entries.
-const SOURCE: &str = "late_source";
-const ERRORS: [&str; 2] = ["late_error_genes", "late_error_cells"];
 /// Rows of the file are put together in tiles of this many.
 const ROW_TILE: usize = 16;
 
@@ -81,14 +78,43 @@ impl Models<'_> {
                 });
             }
         }
-        let [a, b] = [self.genes, self.cells].map(|model| model.info.config.transform);
-        if a != b {
-            return Err(Error::Usage {
-                problem: format!("one model learned {}, the other {}", a.formula(), b.formula()),
-                remedy: "train both with the same --transform".into(),
-            });
+        check_pair(&self.genes.info.config, &self.cells.info.config).map(drop)
+    }
+
+    /// Makes sure that both were trained on the matrix of `source`, whose entries `summary` describes: what was hidden
+    /// from them is told by the places of cells and genes, and another matrix has other entries there.
+    ///
+    /// # Errors
+    /// When one was trained on another matrix. Of a model that does not say, the features' names have to be the same.
+    pub fn check_input(&self, source: &dyn Source, summary: &Summary) -> Result<()> {
+        let input = Fingerprint::of(source, summary);
+        for model in [self.genes, self.cells] {
+            let info = &model.info;
+            let samples = info.config.samples;
+            let is_same = match &info.input {
+                Some(own) => *own == input,
+                None => {
+                    let nnz = if source.major() == samples { &summary.col_nnz } else { &summary.row_nnz };
+                    let observed = (0_u32..).zip(nnz).filter(|(_, nnz)| **nnz > 0).map(|(place, _)| place);
+                    let axis = source.axis(samples.other());
+                    Features::of_axis(axis, &observed.collect::<Vec<_>>()).hash() == info.features_hash
+                }
+            };
+            if !is_same {
+                return Err(Error::input(
+                    source.path(),
+                    "matrix",
+                    format!(
+                        "the one the model with {} as features was trained on",
+                        info.config.features_name()
+                    ),
+                    format!("another one (that was {})", info.trained_on),
+                    "give the matrix both were trained on, read with the same options (--layer, --store-dtype, ...): which \
+                     entries were hidden in training is not known of another",
+                ));
+            }
         }
-        common_holdout(self.genes, self.cells).map(drop)
+        Ok(())
     }
 
     /// See [`combining_bytes`]. `batch_nnz`: entries of the largest batches of cells and of genes.
@@ -141,24 +167,30 @@ pub fn combine(
 ) -> Result<CombineReport> {
     let started = std::time::Instant::now();
     models.check()?;
+    let holdout = check_pair(&models.genes.info.config, &models.cells.info.config)?;
     let (Some(cell_store), Some(gene_store)) =
         (prepared.with_rows(Major::Cells), prepared.with_rows(Major::Genes))
     else {
         unreachable!("both orientations were prepared")
     };
     let genes = &options.written_genes(source.genes().len())[..];
-    let scored = |n| progress("scoring", n);
-    let sides = [
-        Side::score(source, models, models.genes, cell_store, genes, options, &scored)?,
-        Side::score(source, models, models.cells, gene_store, genes, options, &scored)?,
-    ];
+    let found = [models.genes, models.cells].map(|model| {
+        let features = find_features(source, model);
+        check_overlap(source, model, &features, options.force).map(|matched| (features, matched))
+    });
+    let [by_genes, by_cells] = found;
+    let (by_genes, by_cells) = (by_genes?, by_cells?);
+    let mut layout = options.layout(source, models.genes);
+    layout.n_other_latent = Some(models.cells.network.architecture.n_latent());
+    check_free_space(path, &layout)?;
+    let score = |model, store, found| {
+        Side::score(model, store, found, genes, holdout, options, &|n| progress("scoring", n))
+    };
+    let sides = [score(models.genes, cell_store, by_genes)?, score(models.cells, gene_store, by_cells)?];
     let chosen = choices(&sides, genes);
     let from_genes: Vec<u32> = taken_from(Chosen::Genes, &chosen).map(|place| genes[place]).collect();
     let requests = [sides[0].request(&from_genes, options)?, sides[1].request(genes, options)?];
     let work = Combination { requests, genes, chosen: &chosen, cell_store };
-    let mut layout = options.layout(source, models.genes);
-    layout.n_other_latent = Some(models.cells.network.architecture.n_latent());
-    check_free_space(path, &layout)?;
     let (obs, imputed_cells) = work.obs(source);
     let (var, imputed_genes) = work.var(source, sides.each_ref().map(|side| &side.errors));
     let record = Record::of_both(models, options)?;
@@ -212,17 +244,14 @@ struct Side<'a> {
 
 impl<'a> Side<'a> {
     fn score(
-        source: &dyn Source,
-        models: Models<'_>,
         model: &'a ModelFile,
         store: &'a Store,
+        (features, matched): (Vec<u32>, usize),
         genes: &[u32],
+        holdout: Holdout,
         options: &ImputeOptions,
         progress: &dyn Fn(u64),
     ) -> Result<Self> {
-        let features = find_features(source, model);
-        let matched = check_overlap(source, model, &features, options.force)?;
-        let holdout = common_holdout(models.genes, models.cells)?;
         let how = (options.isa, options.batch_size);
         let errors = held_out_errors(store, model, &features, holdout, how, progress)?;
         let samples = match store.major() {
@@ -299,7 +328,6 @@ impl Combination<'_> {
         let positions: Vec<usize> = self.genes.iter().map(|&gene| gene as usize).collect();
         let flags = self.chosen.iter().map(|&chosen| chosen != Chosen::Neither).collect();
         let (mut var, count) = flag(source.genes().select(&positions), flags);
-        var.columns.retain(|(name, _)| name != SOURCE && !ERRORS.contains(&name.as_str()));
         let names = self.chosen.iter().map(|chosen| chosen.name().to_owned()).collect();
         var.columns.push((SOURCE.into(), Column::Strings(names)));
         for (name, errors) in ERRORS.into_iter().zip(errors) {
@@ -392,8 +420,8 @@ struct Columns<'a> {
     batch_size: usize,
     /// Places of the genes among those that are written.
     genes: Vec<usize>,
-    /// For every gene of the input its place if it is one of these, else [`forward::NOT_WRITTEN`]; empty where observed
-    /// entries need no look.
+    /// For every gene of the input its place, if its values are not from the other network, else
+    /// [`forward::NOT_WRITTEN`]; empty where observed entries need no look.
     places: Vec<u32>,
     finish: Finish,
     cell_store: &'a Store,
@@ -409,9 +437,10 @@ impl<'a> Columns<'a> {
         let genes: Vec<usize> = taken_from(Chosen::Cells, work.chosen).collect();
         let mut places = Vec::new();
         if request.finish.policy != Policy::Replace {
-            places = vec![forward::NOT_WRITTEN; work.cell_store.n_cols()];
-            for &place in &genes {
-                places[work.genes[place] as usize] = u32::try_from(place).unwrap_or(forward::NOT_WRITTEN);
+            // Also of genes that neither network knows: what was observed of them stays.
+            places = forward::positions(work.genes, work.cell_store.n_cols());
+            for place in taken_from(Chosen::Genes, work.chosen) {
+                places[work.genes[place] as usize] = forward::NOT_WRITTEN;
             }
         }
         let inputs = hidden.chunks(rows).map(|rows| layer.input(rows)).collect();

@@ -8,7 +8,6 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::axes::hash_texts;
 use super::record::Record;
 use super::shard::Shard;
 use super::{ImputeOptions, OutputDtype};
@@ -18,7 +17,7 @@ use crate::hdf::{HdfFile, Kind};
 use crate::io::Source;
 use crate::matrix::Major;
 use crate::model::ModelFile;
-use crate::store::Summary;
+use crate::store::{Fingerprint, Summary};
 
 const VERSION: u32 = 1;
 const GROUP: &str = "uns/late_fast";
@@ -97,13 +96,16 @@ impl Manifest {
             Major::Cells => (range, 0..n_genes),
             Major::Genes => (0..n_cells, range),
         };
+        let matrix = Fingerprint::of(source, summary);
         let whole = Whole {
             n_cells,
             n_genes,
             samples,
             n_latent: model.network.architecture.n_latent(),
             model: hash_model(model)?,
-            input: hash_input(source, summary),
+            input: hash_bytes(
+                format!("{} {} {:?}", matrix.names, matrix.counts, summary.real_dtype).as_bytes(),
+            ),
             genes: hash_bytes(bytemuck::cast_slice(&genes)),
             dtype: (!options.latent_only).then_some(options.dtype),
             batch_size: options.batch_size,
@@ -246,22 +248,4 @@ fn hash_model(model: &ModelFile) -> Result<String> {
         hasher.update(bytemuck::cast_slice(&tensor.value));
     }
     Ok(hasher.finalize().to_hex().to_string())
-}
-
-/// A fingerprint that takes no pass over the entries: names, and entries and sums by cell and by gene.
-fn hash_input(source: &dyn Source, summary: &Summary) -> String {
-    let mut hasher = blake3::Hasher::new();
-    for axis in [source.cells(), source.genes()] {
-        hash_texts(&mut hasher, axis.names.iter().map(String::as_str));
-    }
-    let (by_cell, by_gene) = match source.major() {
-        Major::Cells => (&summary.row_nnz, &summary.col_nnz),
-        Major::Genes => (&summary.col_nnz, &summary.row_nnz),
-    };
-    hasher.update(&summary.tally.nnz.to_le_bytes());
-    hasher.update(bytemuck::cast_slice(by_cell));
-    hasher.update(bytemuck::cast_slice(by_gene));
-    hasher.update(bytemuck::cast_slice(&summary.cell_sums));
-    hasher.update(format!("{:?}", summary.real_dtype).as_bytes());
-    hasher.finalize().to_hex().to_string()
 }

@@ -13,7 +13,7 @@ mod record;
 mod shard;
 mod value;
 
-pub use choice::Chosen;
+pub use choice::{Chosen, check_pair};
 pub use combine::{CombineReport, Models, combine, combining_bytes};
 pub use manifest::{Manifest, State, Whole};
 pub use merge::{MERGE_BYTES, MergeReport, Shards};
@@ -30,6 +30,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::ParamDtype;
 use crate::error::{Error, Result};
 use crate::io::Source;
+use crate::matrix::Major;
 use crate::minibatch::{Minibatch, Transform};
 use crate::model::{Architecture, ModelFile, OutputLayer, Products, Workspace};
 use file::Layout;
@@ -141,6 +142,21 @@ pub fn memory_bytes(
         + Workspace::<F32>::bytes(isa, architecture, batch_size, n_tasks)
         + Minibatch::bytes(n_features, batch_size, batch_nnz)
         + forward::PANEL_BYTES
+}
+
+/// Bytes of the imputed values and latent codes of `shape` (cells, genes) that these networks, each with the axis of
+/// its samples, write as `dtype`.
+pub fn output_bytes(shape: [usize; 2], networks: &[(Major, &Architecture)], dtype: OutputDtype) -> u64 {
+    let [(samples, first), others @ ..] = networks else { return 0 };
+    let layout = Layout {
+        shape,
+        samples: *samples,
+        n_latent: first.n_latent(),
+        n_other_latent: others.first().map(|(_, architecture)| architecture.n_latent()),
+        dtype: Some(dtype),
+        batch_size: 1,
+    };
+    layout.dense_bytes()
 }
 
 /// Element type of the imputed values in the file.

@@ -15,7 +15,7 @@ use crate::hdf;
 use crate::io::Source;
 use crate::matrix::{Axis, Column, Major};
 use crate::minibatch::Builder;
-use crate::model::{ModelFile, OutputLayer};
+use crate::model::{ModelFile, OutputLayer, is_enough};
 use crate::parallel::{self, tiles};
 use crate::store::{Prepared, RowEntries, Store};
 
@@ -23,8 +23,10 @@ use crate::store::{Prepared, RowEntries, Store};
 const ROWS: usize = 1 << 12;
 /// Columns of `obs` and `var` that say for which cells and genes values were imputed.
 const FLAG: &str = "late_imputed";
-/// A model is not applied to a matrix that has less than this share of its features, unless forced.
-const LEAST_OVERLAP: f64 = 0.1;
+/// Columns of `var`, where two networks are combined: the one a gene's values are from, and the error of either on the
+/// gene's held-out entries.
+pub(super) const SOURCE: &str = "late_source";
+pub(super) const ERRORS: [&str; 2] = ["late_error_genes", "late_error_cells"];
 
 /// What was written.
 #[derive(Clone, Debug, serde::Serialize)]
@@ -150,8 +152,7 @@ pub(super) fn check_overlap(
         Major::Cells => ("gene", "genes"),
         Major::Genes => ("cell", "cells"),
     };
-    let enough = matched as f64 >= LEAST_OVERLAP * model.features.len() as f64;
-    if matched > 0 && (enough || force) {
+    if is_enough(matched as u64, model.features.len() as u64, force) {
         return Ok(matched);
     }
     let first = |names: &[String]| names.first().cloned().unwrap_or_default();
@@ -208,7 +209,8 @@ fn flagged_axes(source: &dyn Source, request: &Request<'_>) -> [(Axis, usize); 2
 /// The axis with `flags` where values are imputed, and how many have it.
 pub(super) fn flag(mut axis: Axis, flags: Vec<bool>) -> (Axis, usize) {
     let count = flags.iter().filter(|&&flag| flag).count();
-    axis.columns.retain(|(name, _)| name != FLAG);
+    // Of an input that was itself imputed they would tell of other values.
+    axis.columns.retain(|(name, _)| ![FLAG, SOURCE].contains(&&**name) && !ERRORS.contains(&&**name));
     axis.columns.push((FLAG.into(), Column::Booleans(flags)));
     (axis, count)
 }

@@ -1,5 +1,7 @@
 //! One axis of the matrix: the names of its cells or genes and what else is known of them.
 
+use std::borrow::Cow;
+
 /// The cells (`obs`) or the genes (`var`) of a matrix, in file order.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Axis {
@@ -137,6 +139,17 @@ impl Column {
                 Self::NullableBooleans { values: pick(values, keep), missing: pick(missing, keep) }
             }
         }
+    }
+}
+
+/// Hashes texts so that no two lists give the same bytes.
+pub fn hash_texts<'a>(hasher: &mut blake3::Hasher, texts: impl ExactSizeIterator<Item = &'a str>) {
+    hasher.update(&(texts.len() as u64).to_le_bytes());
+    for text in texts {
+        // HDF5 strings end at the first NUL, so none is written.
+        let text = if text.contains('\0') { text.replace('\0', "").into() } else { Cow::Borrowed(text) };
+        hasher.update(&(text.len() as u64).to_le_bytes());
+        hasher.update(text.as_bytes());
     }
 }
 

@@ -3,7 +3,7 @@
 mod axis;
 mod block;
 
-pub use axis::{Axis, Column};
+pub use axis::{Axis, Column, hash_texts};
 pub use block::{Block, RowBlock};
 
 /// Which axis a compressed row of a matrix stands for.

@@ -23,6 +23,14 @@ pub struct Match {
     pub by: By,
 }
 
+/// With a smaller share of the features on the other side, something was mixed up.
+pub const LEAST_OVERLAP: f64 = 0.1;
+
+/// Whether `found` of `n` features are enough for a model and a matrix to belong together; with `force` one is.
+pub fn is_enough(found: u64, n: u64, force: bool) -> bool {
+    found > 0 && (force || found as f64 >= LEAST_OVERLAP * n as f64)
+}
+
 /// A label and which of the elements that share it this is.
 type Key<'a> = (&'a str, u32);
 

@@ -14,7 +14,7 @@ use super::features::Features;
 use super::network::Network;
 use crate::config::TrainConfig;
 use crate::error::{Error, Result};
-use crate::store::Map;
+use crate::store::{Fingerprint, Map};
 use crate::tensors;
 
 const VERSION: u32 = 1;
@@ -37,6 +37,9 @@ pub struct ModelInfo {
     pub architecture: Architecture,
     /// The input it was trained on.
     pub trained_on: String,
+    /// What tells that matrix from others; older models do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input: Option<Fingerprint>,
     /// The epoch whose weights were kept, counted from 1.
     pub best_epoch: u64,
     /// Its validation error.
@@ -102,7 +105,7 @@ impl ModelFile {
         network: Network,
         features: Features,
         config: TrainConfig,
-        trained_on: String,
+        (trained_on, input): (String, Fingerprint),
         best_epoch: u64,
         best_validation_loss: f64,
     ) -> Self {
@@ -112,6 +115,7 @@ impl ModelFile {
             config,
             architecture: network.architecture.clone(),
             trained_on,
+            input: Some(input),
             best_epoch,
             best_validation_loss,
             features_hash: features.hash(),

@@ -22,7 +22,7 @@ mod state;
 mod step;
 mod workspace;
 
-pub use align::{By, Match};
+pub use align::{By, LEAST_OVERLAP, Match, is_enough};
 pub use architecture::Architecture;
 pub use buffer::{Buffer, Placement};
 pub use features::{Features, Labels};

@@ -3,6 +3,7 @@
 //! See `README.md` beside this file for the layout and the promise.
 
 mod cache;
+mod fingerprint;
 mod halves;
 mod mmap;
 mod open;
@@ -13,6 +14,7 @@ mod unpack;
 mod write;
 
 pub use cache::{Cache, Listener};
+pub use fingerprint::Fingerprint;
 pub(crate) use mmap::{Map, map_unnamed};
 pub use open::{RowEntries, Store};
 pub use prepare::{Prepared, Storing, prepare};

@@ -17,7 +17,7 @@ use crate::atomic::{remove_abandoned, write_atomically};
 use crate::config::TrainConfig;
 use crate::error::{Error, Result};
 use crate::model::{Network, Precision, Snapshot, arrays};
-use crate::store::Map;
+use crate::store::{Fingerprint, Map};
 use crate::tensors;
 
 const VERSION: u32 = 1;
@@ -32,8 +32,8 @@ const KEPT: usize = 2;
 pub struct Identity {
     /// The settings, of which those that only say when to stop may differ.
     pub config: TrainConfig,
-    /// Fingerprint of the matrix.
-    pub input: String,
+    /// What tells the matrix from others.
+    pub input: Fingerprint,
     /// The kernels: others round differently.
     pub kernels: String,
     /// A hash of the model that training started from, if any; checkpoints of earlier versions do not say.
@@ -164,7 +164,15 @@ impl Keeper {
                 remedy: "go on with that version, or start over with --force".into(),
             });
         }
-        self.check_identity(path, &header.identity, observer)?;
+        let (own, found) = (&self.identity, &header.identity);
+        own.check(path, found)?;
+        if found.kernels != own.kernels {
+            observer.note(&format!(
+                "note: the checkpoint was written with {} kernels and training goes on with {}: its bits will differ \
+                 from those of an uninterrupted run",
+                found.kernels, own.kernels
+            ));
+        }
         let mut arrays = arrays(network, best);
         for (name, bytes) in &mut arrays {
             let found = tensors.tensor(name).map_err(|e| damaged(name, "an array", e.to_string()))?;
@@ -181,25 +189,32 @@ impl Keeper {
         network.steps = header.position.steps;
         Ok(header.position)
     }
+}
 
-    fn check_identity(&self, path: &Path, found: &Identity, observer: &dyn Observer) -> Result<()> {
-        let own = &self.identity;
-        let config =
-            TrainConfig { epochs: own.config.epochs, patience: own.config.patience, ..found.config.clone() };
-        let differs = if found.input != own.input {
+impl Identity {
+    /// Refuses the last checkpoint in `dir` if it is of another run. One that is damaged is left to
+    /// [`Keeper::restore`].
+    ///
+    /// # Errors
+    /// Says what differs.
+    pub fn check_last(&self, dir: &Path) -> Result<()> {
+        let Some(path) = list(dir)?.into_iter().next() else { return Ok(()) };
+        match read_header(Map::open(&path)?.bytes()) {
+            Ok(header) if header.format_version == VERSION => self.check(&path, &header.identity),
+            _ => Ok(()),
+        }
+    }
+
+    fn check(&self, path: &Path, found: &Self) -> Result<()> {
+        let Self { config: own, .. } = self;
+        let config = TrainConfig { epochs: own.epochs, patience: own.patience, ..found.config.clone() };
+        let differs = if found.input != self.input {
             "another matrix"
-        } else if found.reference != own.reference {
+        } else if found.reference != self.reference {
             "another model to start from (--init)"
-        } else if config != own.config {
+        } else if config != *own {
             "other settings"
         } else {
-            if found.kernels != own.kernels {
-                observer.note(&format!(
-                    "note: the checkpoint was written with {} kernels and training goes on with {}: its bits will differ \
-                     from those of an uninterrupted run",
-                    found.kernels, own.kernels
-                ));
-            }
             return Ok(());
         };
         Err(Error::Usage {

@@ -4,18 +4,16 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::results::MODEL_FILE;
 use super::split::Split;
-use crate::config::TrainConfig;
+use crate::config::{MODEL_FILE, TrainConfig};
 use crate::error::{Error, Result};
 use crate::matrix::{Axis, Major};
-use crate::model::{By, Overlap, Provenance, Start, StoredModel};
+use crate::model::{By, LEAST_OVERLAP, Overlap, Provenance, Start, StoredModel, is_enough};
+use crate::store::Fingerprint;
 
 /// Adam's learning rate for a network that has learned already, a tenth of that from a random start, as in the
 /// original.
 const LEARNING_RATE: f32 = 3e-5;
-/// With a smaller share of the run's features in the reference, something was mixed up.
-const LEAST_OVERLAP: f64 = 0.1;
 
 /// A trained model that a run starts from.
 #[derive(Debug)]
@@ -136,6 +134,13 @@ impl Reference {
         Ok(())
     }
 
+    /// Whether it was trained on the matrix `input` and has seen what a run with `config` holds out there.
+    pub fn has_seen(&self, input: &Fingerprint, config: &TrainConfig) -> bool {
+        let own = &self.model.info;
+        own.input.as_ref() == Some(input)
+            && (own.config.validation, own.config.seed) != (config.validation, config.seed)
+    }
+
     /// Finds the features of a run, which are those of `split` along `axis`.
     pub fn align(&self, axis: &Axis, split: &Split) -> Aligned<'_> {
         // The whole axis is looked at: an id counts even where the gene was never observed.
@@ -165,7 +170,7 @@ impl Aligned<'_> {
     /// Names both sides' first features.
     pub fn check(&self, input: &Path, force: bool) -> Result<()> {
         let (found, n_features) = (self.overlap.found(), self.features.len());
-        if found > 0 && (force || found as f64 >= LEAST_OVERLAP * n_features as f64) {
+        if is_enough(found, n_features as u64, force) {
             return Ok(());
         }
         let Reference { model, .. } = self.reference;

@@ -8,17 +8,11 @@ use serde::Serialize;
 use super::run::{EpochRecord, Trained};
 use super::split::{Split, SplitCounts};
 use crate::atomic::{Pending, prepare};
-use crate::config::{TrainConfig, Validation};
+use crate::config::{CONFIG_FILE, HISTORY_FILE, MODEL_FILE, SPLIT_FILE, TrainConfig, Validation};
 use crate::error::{Error, Result};
 use crate::matrix::{Axis, Major};
 use crate::model::{Features, ModelFile, Provenance};
-use crate::store::Summary;
-
-/// The model's name inside the directory.
-pub const MODEL_FILE: &str = "model.safetensors";
-const HISTORY_FILE: &str = "history.csv";
-const CONFIG_FILE: &str = "config.json";
-const SPLIT_FILE: &str = "split.json";
+use crate::store::Fingerprint;
 
 /// What the results are written from.
 #[derive(Debug)]
@@ -29,6 +23,8 @@ pub struct Results<'a> {
     pub cells: &'a Axis,
     /// Its genes.
     pub genes: &'a Axis,
+    /// What tells the matrix from others.
+    pub fingerprint: &'a Fingerprint,
     /// The settings.
     pub config: &'a TrainConfig,
     /// The split.
@@ -94,7 +90,10 @@ impl Results<'_> {
             network,
             features,
             self.config.clone(),
-            self.input.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            (
+                self.input.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+                self.fingerprint.clone(),
+            ),
             best_epoch,
             best_validation_loss,
         );
@@ -115,22 +114,6 @@ impl Results<'_> {
         ];
         pending.into_iter().try_for_each(Pending::publish)?;
         Ok(Finished { model, history, stopped_early, failure })
-    }
-
-    /// A hash that tells the matrix from others: names, entries of every cell and gene, and the cells' sums.
-    pub fn fingerprint(&self, summary: &Summary) -> String {
-        let mut hasher = blake3::Hasher::new();
-        for axis in [self.cells, self.genes] {
-            for name in &axis.names {
-                hasher.update(&(name.len() as u64).to_le_bytes());
-                hasher.update(name.as_bytes());
-            }
-        }
-        for counts in [&summary.row_nnz, &summary.col_nnz] {
-            counts.iter().for_each(|n| _ = hasher.update(&n.to_le_bytes()));
-        }
-        summary.cell_sums.iter().for_each(|sum| _ = hasher.update(&sum.to_le_bytes()));
-        hasher.finalize().to_hex().to_string()
     }
 
     fn split_record(&self) -> SplitRecord<'_> {

@@ -163,7 +163,7 @@ pub fn stored_elements(path: &Path) -> Vec<std::ops::Range<usize>> {
         group.groups().unwrap().iter().for_each(|group| visit(group, out));
     }
     let mut out = Vec::new();
-    visit(&hdf5::File::open(path).unwrap().group("/").unwrap(), &mut out);
+    visit(&super::counts::unlocked().open(path).unwrap().group("/").unwrap(), &mut out);
     out
 }
 

@@ -3,10 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use super::super::args::{FeaturesArg, TrainArgs, ValidationArg};
-use crate::config::{DEFAULT_HOLDOUT, DEFAULT_SPLIT, TrainConfig, Validation};
+use crate::config::{DEFAULT_HOLDOUT, DEFAULT_SPLIT, MODEL_FILE, TrainConfig, Validation, features_name};
 use crate::error::{Error, Result};
+use crate::impute::check_pair;
 use crate::matrix::Major;
-use crate::train::Reference;
+use crate::model::{ModelInfo, StoredModel};
+use crate::store::Fingerprint;
+use crate::train::{Reference, list_checkpoints};
 
 /// A network to train.
 #[derive(Debug)]
@@ -18,14 +21,6 @@ pub(super) struct Part {
     pub(super) out: PathBuf,
 }
 
-/// Where the results of one network lie in a directory of two.
-pub(in crate::cli) fn subdirectory(samples: Major) -> &'static str {
-    match samples {
-        Major::Cells => "genes",
-        Major::Genes => "cells",
-    }
-}
-
 /// The networks that are asked for: one in `out`, or two in directories of their own below it, which start from models
 /// in such directories below that of `--init`.
 pub(super) fn parts_of(args: &TrainArgs, out: &Path) -> Result<Vec<Part>> {
@@ -35,16 +30,8 @@ pub(super) fn parts_of(args: &TrainArgs, out: &Path) -> Result<Vec<Part>> {
         FeaturesArg::Both => &[Major::Cells, Major::Genes],
     };
     let is_one = samples.len() == 1;
-    if !is_one && args.validation == ValidationArg::Samples {
-        return Err(Error::Usage {
-            problem: "--features both needs entries that are hidden from both networks, and --validation samples hides \
-                      whole cells from one and whole genes from the other"
-                .into(),
-            remedy: "leave --validation out".into(),
-        });
-    }
     let part = |&samples: &Major| {
-        let place = |dir: &Path| if is_one { dir.to_owned() } else { dir.join(subdirectory(samples)) };
+        let place = |dir: &Path| if is_one { dir.to_owned() } else { dir.join(features_name(samples)) };
         let reference = args.init.as_deref().map(|dir| Reference::open(&place(dir))).transpose()?;
         let defaults = reference.as_ref().map_or_else(TrainConfig::default, Reference::defaults);
         let config = config_of(args, samples, defaults)?;
@@ -54,7 +41,100 @@ pub(super) fn parts_of(args: &TrainArgs, out: &Path) -> Result<Vec<Part>> {
         }
         Ok(Part { config, reference, out: place(out) })
     };
-    samples.iter().map(part).collect()
+    let parts: Vec<Part> = samples.iter().map(part).collect::<Result<_>>()?;
+    if let [genes, cells] = &parts[..] {
+        check_pair(&genes.config, &cells.config)?;
+    }
+    refuse_other_layout(out, is_one)?;
+    Ok(parts)
+}
+
+/// Refuses a directory of two networks for one, and the other way round.
+fn refuse_other_layout(out: &Path, is_one: bool) -> Result<()> {
+    let [genes, cells] = [Major::Cells, Major::Genes].map(|samples| out.join(features_name(samples)));
+    let found = if is_one {
+        [genes, cells].map(|dir| dir.join(MODEL_FILE))
+    } else {
+        [out.join(MODEL_FILE), out.join(MODEL_FILE)]
+    };
+    match found.into_iter().find(|path| path.exists()) {
+        None => Ok(()),
+        Some(path) => Err(Error::Usage {
+            problem: format!(
+                "{} is of a run that trained {}",
+                path.display(),
+                if is_one { "two networks (--features both)" } else { "one network" }
+            ),
+            remedy: "choose another --out".into(),
+        }),
+    }
+}
+
+/// What is in the directory of a part.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum State {
+    /// Nothing to go on from.
+    New,
+    /// Checkpoints of a run that was interrupted. A model beside them is an earlier one, which was to be replaced.
+    Unfinished,
+    /// A model of this description.
+    Finished(Box<ModelInfo>),
+}
+
+impl Part {
+    /// Looks into the directory of a run that is to be resumed.
+    ///
+    /// # Errors
+    /// When a model is there that was trained with other settings.
+    pub(super) fn state(&self) -> Result<State> {
+        let path = self.out.join(MODEL_FILE);
+        if self.out.exists() && !list_checkpoints(&self.out)?.is_empty() {
+            return Ok(State::Unfinished);
+        }
+        if !path.exists() {
+            return Ok(State::New);
+        }
+        let info = StoredModel::open(&path)?.info;
+        let own =
+            TrainConfig { epochs: info.config.epochs, patience: info.config.patience, ..self.config.clone() };
+        if own != info.config {
+            return Err(other_model(&path, "was trained with other settings"));
+        }
+        let own = self.reference.as_ref().map(Reference::hash);
+        if own != info.reference.as_ref().map(|reference| &*reference.hash) {
+            return Err(other_model(&path, "started from another one (--init)"));
+        }
+        Ok(State::Finished(Box::new(info)))
+    }
+}
+
+impl State {
+    pub(super) fn is_finished(&self) -> bool {
+        matches!(self, Self::Finished(_))
+    }
+
+    /// Refuses a finished model of another matrix than `input`; where only the names are known yet, by those.
+    pub(super) fn check_input(&self, out: &Path, names: &str, input: Option<&Fingerprint>) -> Result<()> {
+        match self {
+            Self::Finished(info) => {
+                let is_another =
+                    |own: &Fingerprint| own.names != names || input.is_some_and(|input| input != own);
+                // Older models do not say.
+                if info.input.as_ref().is_some_and(is_another) {
+                    return Err(other_model(&out.join(MODEL_FILE), "was trained on another matrix"));
+                }
+                Ok(())
+            }
+            Self::New | Self::Unfinished => Ok(()),
+        }
+    }
+}
+
+fn other_model(path: &Path, reason: &str) -> Error {
+    Error::Usage {
+        problem: format!("{}: the model there {reason}", path.display()),
+        remedy: "choose another --out, or start over with --force and without --resume".into(),
+    }
 }
 
 /// An option that has no effect without another.
