@@ -13,8 +13,8 @@ use late_fast::h5ad::read_axis;
 use late_fast::hdf::HdfFile;
 use late_fast::matrix::{Axis, Column};
 
-const CELLS: usize = 300;
-const GENES: usize = 70;
+const CELLS: usize = 160;
+const GENES: usize = 150;
 const SMALL: [&str; 12] = [
     "--hidden",
     "24,8",
@@ -220,7 +220,7 @@ fn models_that_do_not_belong_together_are_refused() {
     refuse("in.late/genes", "in.late/genes", &["--cells-model has genes as features"]);
     refuse("in.late", "in.late/cells", &["two models", "in.late/genes"]);
     let both = ["train", "--h5", "in.h5", "--features", "both", "--validation", "samples", "--out", "x.late"];
-    place.fail_with(2, &both, &["--validation samples", "leave --validation out"]);
+    place.fail_with(2, &both, &["samples of its own", "--validation entries"]);
     let impute = ["impute", "--model", "in.late", "--input", "in.h5", "--out", "x.h5ad"];
     place.fail_with(2, &impute, &["late-fast combine --genes-model in.late/genes"]);
     place.fail(
@@ -230,14 +230,49 @@ fn models_that_do_not_belong_together_are_refused() {
 }
 
 #[test]
+fn another_matrix_than_both_were_trained_on_is_refused() {
+    let place = trained();
+    let refuse = |rows: &Rows| {
+        write_tenx(&place.path("in.h5"), rows, GENES);
+        let arguments = [&COMBINE[..], &["--out", "no.h5ad"]].concat();
+        place.fail(&arguments, &["in.h5", "the model with genes as features was trained on", "same options"]);
+    };
+    // The same names, other counts; the same cells, one less.
+    let mut rows = matrix();
+    rows.swap(0, 1);
+    refuse(&rows);
+    rows = matrix();
+    rows.pop();
+    refuse(&rows);
+}
+
+#[test]
+fn what_was_said_of_an_earlier_combination_is_not_kept() {
+    let place = trained();
+    combine(&place, "both.h5ad", &[]);
+    let arguments = ["impute", "--model", "in.late/genes", "--input", "both.h5ad", "--out", "genes.h5ad"];
+    place.succeed(&arguments);
+    let [before, after] = ["both.h5ad", "genes.h5ad"].map(|name| var(&place.path(name)));
+    for name in ["late_source", "late_error_genes", "late_error_cells"] {
+        assert!(before.column(name).is_some() && after.column(name).is_none(), "{name}");
+    }
+    // What is read is not written over, be it a model or a list of genes.
+    std::fs::write(place.path("genes.txt"), "gene0\n").unwrap();
+    for out in ["in.late/genes/model.safetensors", "genes.txt"] {
+        let force = ["--genes", "genes.txt", "--out", out, "--force"];
+        place.fail_with(2, &[&COMBINE[..], &force].concat(), &[out, "is an input"]);
+    }
+}
+
+#[test]
 fn the_plan_of_both_is_told_and_checked() {
     let place = Workplace::new();
     write_tenx(&place.path("in.h5"), &matrix(), GENES);
     let arguments = ["train", "--h5", "in.h5", "--features", "both", "--dry-run"];
     let run = place.succeed(&arguments);
     assert!(
-        run.stdout.contains("genes as features: 69 -> 800")
-            && run.stdout.contains("cells as features: 299 -> 800")
+        run.stdout.contains("genes as features: 149 -> 800")
+            && run.stdout.contains("cells as features: 159 -> 800")
     );
     let run = place.succeed(&[&arguments[..], &["--json"]].concat());
     assert_eq!(run.stdout.lines().count(), 2, "{}", run.stdout);

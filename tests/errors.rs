@@ -220,7 +220,7 @@ fn outputs_that_cannot_be_written_are_found_before_training() {
     place.fail(&train_and(&["--out", "missing/run.late"]), &["missing/run.late", "No such file"]);
     place.fail(&train_and(&["--out", "taken"]), &["taken"]);
     place.fail_with(2, &train_and(&["--out", "same", "--impute", "same"]), &["same"]);
-    place.fail_with(2, &train_and(&["--impute", "in.h5", "--force"]), &["in.h5", "is the input"]);
+    place.fail_with(2, &train_and(&["--impute", "in.h5", "--force"]), &["in.h5", "is an input"]);
 }
 
 #[test]

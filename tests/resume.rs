@@ -156,6 +156,59 @@ fn a_finished_run_is_not_repeated_and_what_is_missing_is_made() {
 }
 
 #[test]
+fn a_run_that_replaces_a_model_goes_on_as_well() {
+    let place = workplace();
+    place.succeed(&arguments("run.late", &["--seed", "9"]));
+    place.succeed(&arguments("whole.late", &[]));
+    let old = std::fs::read(place.path("run.late/model.safetensors")).unwrap();
+    let forced = arguments("run.late", &["--force", "--checkpoint-interval", "1ms"]);
+    assert_eq!(interrupt(&place, &forced, "run.late", "TERM"), Some(STOPPED));
+    assert!(old == std::fs::read(place.path("run.late/model.safetensors")).unwrap());
+    let run = place.succeed(&arguments("run.late", &["--resume"]));
+    assert!(run.stderr.contains("going on in epoch"), "{}", run.stderr);
+    assert!(files_in(&place.path("whole.late")) == files_in(&place.path("run.late")));
+}
+
+#[test]
+fn a_finished_run_is_of_its_matrix() {
+    let place = workplace();
+    place.succeed(&arguments("run.late", &[]));
+    let resume = arguments("run.late", &["--resume"]);
+    let impute = arguments("run.late", &["--resume", "--impute", "out.h5ad"]);
+    // The same names: told once the counts are looked at.
+    write_tenx(&place.path("in.h5"), &counts(300, GENES, 2), GENES);
+    place.fail_with(2, &impute, &["run.late/model.safetensors", "another matrix", "--out"]);
+    write_tenx(&place.path("in.h5"), &counts(299, GENES, 1), GENES);
+    for again in [resume, impute] {
+        place.fail_with(2, &again, &["run.late/model.safetensors", "another matrix", "--out"]);
+    }
+}
+
+#[test]
+fn two_networks_that_were_stopped_go_on_where_they_were() {
+    let place = workplace();
+    let both = |out, more: &[&'static str]| arguments(out, &[&["--features", "both"], more].concat());
+    place.succeed(&both("whole.late", &[]));
+    for part in ["genes", "cells"] {
+        let kept = both("run.late", &["--checkpoint-interval", "1ms"]);
+        assert_eq!(interrupt(&place, &kept, &format!("run.late/{part}"), "TERM"), Some(STOPPED), "{part}");
+        let other = both("run.late", &["--resume", "--lr", "1e-3"]);
+        place.fail_with(2, &other, &["run.late/genes/", "other settings"]);
+        let run = place.succeed(&both("run.late", &["--resume"]));
+        assert!(run.stderr.contains("going on in epoch"), "{part}: {}", run.stderr);
+        assert_eq!(run.stderr.contains("trained already"), part == "cells", "{}", run.stderr);
+        for dir in ["genes", "cells"] {
+            let [whole, resumed] = ["whole.late", "run.late"].map(|run| files_in(&place.path(run).join(dir)));
+            assert!(whole == resumed, "{dir} after a stop in {part}");
+        }
+        std::fs::remove_dir_all(place.path("run.late")).unwrap();
+    }
+    place.fail_with(2, &arguments("whole.late", &["--force"]), &["two networks", "--out"]);
+    place.succeed(&arguments("one.late", &[]));
+    place.fail_with(2, &both("one.late", &["--force"]), &["one network", "--out"]);
+}
+
+#[test]
 fn arrays_in_files_give_the_same_bits() {
     let place = workplace();
     place.succeed(&arguments("memory.late", &["--hidden", "2000,40"]));

@@ -277,6 +277,27 @@ fn settings_that_a_reference_does_not_fit() {
     place.succeed(&train("other.late", &[&["--init", "real.late/model.safetensors", "--epochs", "1"]]));
     let config = model(&place, "other.late").info.config;
     assert_eq!((config.hidden, config.transform.formula()), (vec![9], "x"));
+
+    // Two networks of one run learn one scale.
+    std::fs::create_dir(place.path("mixed.late")).unwrap();
+    place.succeed(&train("mixed.late/cells", &[SMALL, &["--features", "cells", "--epochs", "1"]]));
+    let other = ["--init", "real.late", "--out", "mixed.late/genes", "--epochs", "1"];
+    place.succeed(&[&["train", "--h5", "in.h5"][..], &other].concat());
+    let both = ["train", "--h5", "in.h5", "--features", "both", "--init", "mixed.late", "--out", "both.late"];
+    place.fail_with(2, &both, &["genes as features learns x", "with cells log10(x+1)", "--transform"]);
+}
+
+/// A start from the same matrix under another hold-out has been trained on what is held out now.
+#[test]
+fn a_reference_that_has_seen_the_held_out_entries_is_told() {
+    let place = workplace(PLAIN, PLAIN, &[]);
+    place.succeed(&train("first.late", &[SMALL, &["--epochs", "1", "--seed", "1"]]));
+    for (seed, is_told) in [("1", false), ("2", true)] {
+        let more = ["--init", "first.late", "--epochs", "1", "--force", "--seed", seed];
+        let run = place.succeed(&train("next.late", &[&more, &["--impute", "next.late/out.h5ad"]]));
+        assert_eq!(run.stderr.contains("entries that it has seen"), is_told, "{}", run.stderr);
+        assert!(place.path("next.late/out.h5ad").exists());
+    }
 }
 
 #[test]

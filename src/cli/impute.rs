@@ -124,7 +124,7 @@ pub(super) fn read_model(path: &Path, reporter: &Reporter) -> Result<ModelFile> 
 pub(super) fn check_output(out: &Path, read: &[&Path], force: bool) -> Result<()> {
     if read.iter().any(|read| is_same_file(out, read)) {
         return Err(Error::Usage {
-            problem: format!("{} is to be read: it would be overwritten", out.display()),
+            problem: format!("{} is an input: it would be overwritten", out.display()),
             remedy: "choose another name for the output".into(),
         });
     }

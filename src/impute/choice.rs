@@ -108,7 +108,7 @@ pub fn check_pair(genes: &TrainConfig, cells: &TrainConfig) -> Result<Holdout> {
                 "the network with {} as features is validated on samples of its own, which the other one is trained on",
                 config.features_name()
             ),
-            remedy: "train both with --validation entries, or at once with --features both".into(),
+            remedy: "train both with --validation entries, which is the default".into(),
         }),
     };
     let (holdout, other) = (of(genes)?, of(cells)?);
