@@ -257,10 +257,13 @@ fn what_was_said_of_an_earlier_combination_is_not_kept() {
         assert!(before.column(name).is_some() && after.column(name).is_none(), "{name}");
     }
     // What is read is not written over, be it a model or a list of genes.
-    std::fs::write(place.path("genes.txt"), "gene0\n").unwrap();
-    for out in ["in.late/genes/model.safetensors", "genes.txt"] {
-        let force = ["--genes", "genes.txt", "--out", out, "--force"];
-        place.fail_with(2, &[&COMBINE[..], &force].concat(), &[out, "is an input"]);
+    std::fs::write(place.path("genes.csv"), "gene0\n").unwrap();
+    std::fs::copy(place.path("in.late/cells/model.safetensors"), place.path("cells.h5ad")).unwrap();
+    let combine =
+        ["combine", "--genes-model", "in.late/genes", "--cells-model", "cells.h5ad", "--input", "in.h5"];
+    for out in ["cells.h5ad", "genes.csv"] {
+        let force = ["--genes", "genes.csv", "--out", out, "--force"];
+        place.fail_with(2, &[&combine[..], &force].concat(), &[out, "is an input"]);
     }
 }
 

@@ -220,7 +220,9 @@ fn outputs_that_cannot_be_written_are_found_before_training() {
     place.fail(&train_and(&["--out", "missing/run.late"]), &["missing/run.late", "No such file"]);
     place.fail(&train_and(&["--out", "taken"]), &["taken"]);
     place.fail_with(2, &train_and(&["--out", "same", "--impute", "same"]), &["same"]);
-    place.fail_with(2, &train_and(&["--impute", "in.h5", "--force"]), &["in.h5", "is an input"]);
+    std::fs::copy(place.path("in.h5"), place.path("in.h5ad")).unwrap();
+    let over = ["train", "--h5", "in.h5ad", "--impute", "in.h5ad", "--force"];
+    place.fail_with(2, &over, &["in.h5ad", "is an input"]);
 }
 
 #[test]

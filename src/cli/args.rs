@@ -133,12 +133,8 @@ pub(super) struct ImputeArgs {
     pub(super) model: PathBuf,
     #[command(flatten)]
     pub(super) input: InputArgs,
-    /// The imputed h5ad
-    #[arg(long, short, value_name = "OUT.h5ad")]
-    pub(super) out: PathBuf,
-    /// Directory in which the unpacked matrix is kept for later runs [default: not kept; beside --out meanwhile]
-    #[arg(long, value_name = "DIR")]
-    pub(super) cache: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) file: ImputedArgs,
     /// Impute shard i of n into OUT.shard-000i-of-000n.h5ad, for `merge`; `slurm`: the task of a job array. A shard that is done
     /// is skipped
     #[arg(long, value_name = "i/n|slurm", value_parser = parse_shard)]
@@ -173,12 +169,8 @@ pub(super) struct CombineArgs {
     /// The matrix both were trained on
     #[command(flatten)]
     pub(super) input: InputArgs,
-    /// The imputed h5ad
-    #[arg(long, short, value_name = "OUT.h5ad")]
-    pub(super) out: PathBuf,
-    /// Directory in which the unpacked matrix is kept for later runs [default: not kept; beside --out meanwhile]
-    #[arg(long, value_name = "DIR")]
-    pub(super) cache: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) file: ImputedArgs,
     #[command(flatten)]
     pub(super) output: OutputArgs,
 }
@@ -191,6 +183,18 @@ pub(super) struct MergeArgs {
     /// All shards, in any order
     #[arg(value_name = "SHARD", required = true)]
     pub(super) shards: Vec<PathBuf>,
+}
+
+/// Where the imputed file goes.
+#[derive(Debug, Args)]
+pub(super) struct ImputedArgs {
+    /// The imputed file, .h5ad; or the imputed values alone as .hd5, .csv, .tsv, .csv.gz, .tsv.gz, or a Matrix Market directory
+    /// (with a / at its end)
+    #[arg(long, short, value_name = "OUT.h5ad")]
+    pub(super) out: PathBuf,
+    /// Directory in which the unpacked matrix is kept for later runs [default: not kept; beside --out meanwhile]
+    #[arg(long, value_name = "DIR")]
+    pub(super) cache: Option<PathBuf>,
 }
 
 /// What the imputed file holds.

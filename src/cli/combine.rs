@@ -5,7 +5,7 @@ use std::path::Path;
 use late_fast_kernels::F32;
 
 use super::args::{CombineArgs, Common};
-use super::impute::{check_output, impute_options, read_model};
+use super::impute::{check_output, content, impute_options, imputed_format, read_model};
 use super::input::{Input, Steps, read_gene_list};
 use super::kernels::chosen_isa;
 use super::memory;
@@ -17,6 +17,7 @@ use crate::error::Result;
 use crate::impute::{ImputeOptions, Models, combine};
 use crate::io::Source;
 use crate::matrix::Major;
+use crate::output::Format;
 use crate::parallel;
 use crate::store::{Prepared, Storing};
 use crate::train::{entries_of_largest_batch, model_path};
@@ -27,20 +28,21 @@ pub(super) fn run(args: &CombineArgs, common: &Common) -> anyhow::Result<()> {
     let models = [&args.genes_model, &args.cells_model].map(|path| model_path(path));
     let read = [&*args.input.path, &models[0], &models[1]];
     let read: Vec<&Path> = read.into_iter().chain(args.output.genes.as_deref()).collect();
-    check_output(&args.out, &read, common.force)?;
+    let format = imputed_format(&args.file.out)?;
+    check_output(&args.file.out, format, &read, common.force)?;
     let [genes_model, cells_model] =
         [&args.genes_model, &args.cells_model].map(|path| read_model(path, &reporter));
     let (genes_model, cells_model) = (genes_model?, cells_model?);
     let models = Models { genes: &genes_model, cells: &cells_model };
     models.check()?;
-    let options = impute_options(&args.output, None, isa, common);
+    let options = impute_options(&args.output, format, isa, common);
     parallel::with_threads(common.threads, || {
         let allowed = common.memory.unwrap_or_else(memory::available);
-        let cache = args.cache.clone().unwrap_or_else(|| parent(&args.out).to_owned());
+        let cache = args.file.cache.clone().unwrap_or_else(|| parent(&args.file.out).to_owned());
         let storing =
             Storing { dir: &cache, wanted: &[Major::Cells, Major::Genes], memory: allowed, cache: None };
         let (path, matrix, dtype) = (&args.input.path, &args.input.matrix, args.input.store_dtype);
-        let keep = args.cache.is_some();
+        let keep = args.file.cache.is_some();
         let input = Input::open(path, matrix, dtype, Some(&storing), keep, allowed, &reporter)?;
         models.check_input(input.source.as_ref(), &input.summary)?;
         input.check_scale(genes_model.info.config.transform, &reporter);
@@ -51,7 +53,7 @@ pub(super) fn run(args: &CombineArgs, common: &Common) -> anyhow::Result<()> {
         let options = ImputeOptions { genes, ..options };
         check_memory(models, &options, &input, allowed)?;
         let (source, prepared) = input.prepare(&storing, &reporter)?;
-        write_combined(source.as_ref(), &prepared, models, &options, &args.out, &reporter)
+        write_combined(source.as_ref(), &prepared, models, &options, &args.file.out, &reporter)
     })??
 }
 
@@ -62,7 +64,9 @@ fn check_memory(models: Models<'_>, options: &ImputeOptions, input: &Input<'_>, 
         .map(|rows| entries_of_largest_batch(&input.summary_by(rows).row_nnz, options.batch_size));
     let combining = models.memory_bytes(options, n_genes, batch_nnz)?;
     let networks = [models.genes, models.cells].map(|model| model.network.architecture.value_bytes::<F32>());
-    let reading = networks.iter().sum::<u64>() + budget::block_bytes(input.summary.tally.nnz);
+    let n_rewritten = if options.format == Format::H5ad { 0 } else { input.source.cells().len() * n_genes };
+    let reading =
+        networks.iter().sum::<u64>() + budget::block_bytes(input.summary.tally.nnz.max(n_rewritten as u64));
     let n_names = input.source.cells().len() + input.source.genes().len();
     let needed = budget::fixed_bytes(n_names) + combining.max(reading);
     budget::check(needed, allowed, || "write fewer genes (--genes), or allow more with --memory".into())
@@ -91,7 +95,7 @@ pub(super) fn write_combined(
          error on {} held-out entries: {:.5} and {:.5}, combined {:.5} (a little less than on others, for the choice was \
          made on these)\n\
          imputed {} of {} cells and {} of {} genes in {:.1} s\n\
-         {} ({}): counts in X, imputed values in layers/late, the choice and both errors of every gene in var\n\
+         {} ({}): {}{}\n\
          caution: {CAUTION}",
         report.from_genes,
         report.from_cells,
@@ -106,6 +110,8 @@ pub(super) fn write_combined(
         written.seconds,
         path.display(),
         human_bytes(written.bytes),
+        content(options),
+        if options.format == Format::H5ad { ", the choice and both errors of every gene in var" } else { "" },
     );
     reporter.say(&memory::peak());
     Ok(reporter.result("combined", &report, &text))

@@ -5,12 +5,12 @@ use std::path::Path;
 use late_fast_kernels::{F32, Isa};
 
 use super::args::{Common, ImputeArgs, OutputArgs, ShardArg};
-use super::input::{Input, read_gene_list};
+use super::input::{Input, Steps, read_gene_list};
 use super::kernels::chosen_isa;
 use super::memory;
 use super::report::Reporter;
 use crate::CAUTION;
-use crate::atomic::{is_same_file, parent, refuse_existing, try_directory};
+use crate::atomic::{is_same_file, parent, try_directory};
 use crate::budget::{self, human_bytes};
 use crate::config::{MODEL_FILE, features_name};
 use crate::error::{Error, Result};
@@ -18,6 +18,7 @@ use crate::impute::{ImputeOptions, Manifest, Shard, State, gathered_features, im
 use crate::io::Source;
 use crate::matrix::Major;
 use crate::model::ModelFile;
+use crate::output::{Format, refuse_existing};
 use crate::parallel;
 use crate::store::{Prepared, Storing};
 use crate::train::{entries_of_largest_batch, model_path};
@@ -33,20 +34,26 @@ pub(super) fn run(args: &ImputeArgs, common: &Common) -> anyhow::Result<()> {
         Some(ShardArg::Slurm) => Some(Shard::from_slurm(|name| std::env::var(name).ok())?),
         None => None,
     };
-    let out = shard.map_or_else(|| args.out.clone(), |shard| shard.path(&args.out));
+    let out = shard.map_or_else(|| args.file.out.clone(), |shard| shard.path(&args.file.out));
     // A shard may be there already, done.
     let mut read = vec![&*args.input.path];
     read.extend(args.output.genes.as_deref());
     let model_file = model_path(&args.model);
     read.push(&model_file);
-    check_output(&out, &read, common.force || shard.is_some())?;
+    let format = imputed_format(&args.file.out)?;
+    if format != Format::H5ad && (args.latent_only || shard.is_some()) {
+        let option = if args.latent_only { "--latent-only" } else { "--shard" };
+        let problem = format!("{option} writes h5ad files, which {} is not to be", args.file.out.display());
+        return Err(Error::Usage { problem, remedy: "end its name in .h5ad".into() }.into());
+    }
+    check_output(&out, format, &read, common.force || shard.is_some())?;
     let model = read_model(&args.model, &reporter)?;
     let options =
-        ImputeOptions { latent_only: args.latent_only, ..impute_options(&args.output, None, isa, common) };
+        ImputeOptions { latent_only: args.latent_only, ..impute_options(&args.output, format, isa, common) };
     let products = options.products_for(model.info.config.param_dtype)?;
     parallel::with_threads(common.threads, || {
         let allowed = common.memory.unwrap_or_else(memory::available);
-        let cache = args.cache.clone().unwrap_or_else(|| parent(&args.out).to_owned());
+        let cache = args.file.cache.clone().unwrap_or_else(|| parent(&args.file.out).to_owned());
         let mut wanted = vec![model.info.config.samples];
         if !options.latent_only {
             wanted.push(Major::Cells);
@@ -58,7 +65,7 @@ pub(super) fn run(args: &ImputeArgs, common: &Common) -> anyhow::Result<()> {
             &args.input.matrix,
             dtype,
             Some(&storing),
-            args.cache.is_some(),
+            args.file.cache.is_some(),
             allowed,
             &reporter,
         )?;
@@ -83,7 +90,9 @@ pub(super) fn run(args: &ImputeArgs, common: &Common) -> anyhow::Result<()> {
         let batch_nnz = entries_of_largest_batch(&summary.row_nnz, options.batch_size);
         let network = &model.network.architecture;
         let imputing = memory_bytes(isa, network, products, options.batch_size, batch_nnz, gathered);
-        let reading = network.value_bytes::<F32>() + budget::block_bytes(summary.tally.nnz);
+        let n_rewritten =
+            if format == Format::H5ad { 0 } else { options.n_values(input.source.as_ref(), &model) };
+        let reading = network.value_bytes::<F32>() + budget::block_bytes(summary.tally.nnz.max(n_rewritten));
         let needed = budget::fixed_bytes(n_names) + imputing.max(reading);
         budget::check(needed, allowed, || "allow more with --memory".into())?;
         let (source, prepared) = input.prepare(&storing, &reporter)?;
@@ -120,36 +129,56 @@ pub(super) fn read_model(path: &Path, reporter: &Reporter) -> Result<ModelFile> 
     Ok(model)
 }
 
+/// The format of imputed values that the name of a file says.
+pub(super) fn imputed_format(path: &Path) -> Result<Format> {
+    let problem = match Format::of(path) {
+        Ok(format) if !format.is_counts_only() => return Ok(format),
+        Ok(_) => "10x HDF5 files hold whole numbers, and imputed values are not",
+        Err(_) => "its name does not say in which format to write it",
+    };
+    Err(Error::Usage {
+        problem: format!("{}: {problem}", path.display()),
+        remedy: "end it in .h5ad, or for the imputed values alone in .hd5, .csv, .tsv, .csv.gz, .tsv.gz or / (a Matrix Market \
+                 directory)"
+            .into(),
+    })
+}
+
 /// Refuses an output that cannot be written or is one of the files that are `read`, before any work is done for it.
-pub(super) fn check_output(out: &Path, read: &[&Path], force: bool) -> Result<()> {
+pub(super) fn check_output(out: &Path, format: Format, read: &[&Path], force: bool) -> Result<()> {
     if read.iter().any(|read| is_same_file(out, read)) {
         return Err(Error::Usage {
             problem: format!("{} is an input: it would be overwritten", out.display()),
             remedy: "choose another name for the output".into(),
         });
     }
-    refuse_existing(out, force)?;
+    refuse_existing(out, format, force)?;
     try_directory(parent(out))
 }
 
 /// The options of imputing, as meant.
-pub(super) fn impute_options(
-    args: &OutputArgs,
-    genes: Option<Vec<u32>>,
-    isa: Isa,
-    common: &Common,
-) -> ImputeOptions {
+pub(super) fn impute_options(args: &OutputArgs, format: Format, isa: Isa, common: &Common) -> ImputeOptions {
     ImputeOptions {
         isa,
         policy: args.policy.unwrap_or_default(),
         scale: args.output_scale.unwrap_or_default(),
         products: args.products.unwrap_or_default(),
         dtype: args.dtype.unwrap_or_default(),
-        genes,
+        genes: None,
         batch_size: BATCH_SIZE,
         latent_only: false,
         shard: None,
+        format,
         force: common.force,
+    }
+}
+
+/// What an output holds, for people.
+pub(super) fn content(options: &ImputeOptions) -> &'static str {
+    match options.format {
+        Format::H5ad if options.latent_only => "the latent code",
+        Format::H5ad => "counts in X, imputed values in layers/late",
+        _ => "imputed values",
     }
 }
 
@@ -163,12 +192,13 @@ pub(super) fn write_imputed(
     reporter: &Reporter,
 ) -> Result<anyhow::Result<()>> {
     let report = {
-        let step = reporter.step("imputing", options.n_values(source, model), "values");
-        impute(source, prepared, model, options, path, &|n| step.advance(n))?
+        let n_values = options.n_values(source, model);
+        let total = |_: &str| (n_values, "values");
+        let steps = Steps::new(reporter, &total);
+        impute(source, prepared, model, options, path, &|name, n| steps.advance(name, n))?
     };
     let (cells, genes) = (report.n_cells, report.n_genes);
-    let content =
-        if options.latent_only { "the latent code" } else { "counts in X, imputed values in layers/late" };
+    let content = content(options);
     let text = format!(
         "imputed {} of {cells} cells and {} of {genes} genes in {:.1} s: {:.0} cells/s, {:.3} GB/s ({} of the model's {} \
          features found); the others had no observed entry or are unknown to the model, and stay 0\n\

@@ -12,7 +12,7 @@ use self::parts::{Part, State, parts_of, unused};
 use super::Ending;
 use super::args::{Common, Interval, TrainArgs, quoted};
 use super::combine::write_combined;
-use super::impute::{check_output, impute_options, write_imputed};
+use super::impute::{check_output, impute_options, imputed_format, write_imputed};
 use super::input::{Input, read_gene_list};
 use super::interrupt::Interrupt;
 use super::kernels::chosen_isa;
@@ -21,7 +21,7 @@ use super::report::{Reporter, TrainingProgress};
 use crate::atomic::{ResultDirectory, check_free_space, is_same_file, parent, refuse_existing};
 use crate::config::MODEL_FILE;
 use crate::error::{Error, Result};
-use crate::impute::{Models, combining_bytes, memory_bytes, output_bytes};
+use crate::impute::{ImputeOptions, Models, combining_bytes, memory_bytes, output_bytes};
 use crate::io::{self, Source};
 use crate::matrix::Major;
 use crate::model::{ModelFile, Placement};
@@ -42,13 +42,19 @@ pub(super) fn run(args: &TrainArgs, common: &Common) -> anyhow::Result<Ending> {
             unused("--policy, --output-scale, --products, --dtype and --genes", "--impute OUT.h5ad").into()
         );
     }
-    if args.impute.is_some() {
-        impute_options(&args.output, None, isa, common).products_for(args.param_dtype)?;
-    }
+    let imputing = match &args.impute {
+        Some(path) => {
+            let options = impute_options(&args.output, imputed_format(path)?, isa, common);
+            options.products_for(args.param_dtype)?;
+            Some(options)
+        }
+        None => None,
+    };
     let cache = args.cache.clone().unwrap_or_else(|| parent(&out).to_owned());
     let budget = common.memory.unwrap_or_else(memory::available);
     let (parts, out, cache) = (&parts[..], &out, &cache);
-    let job = Job { args, common, parts, isa, out, cache, budget, reporter: &reporter };
+    let imputing = args.impute.as_deref().zip(imputing.as_ref());
+    let job = Job { args, common, parts, imputing, isa, out, cache, budget, reporter: &reporter };
     parallel::with_threads(common.threads, || job.run())?
 }
 
@@ -58,6 +64,8 @@ struct Job<'a> {
     args: &'a TrainArgs,
     common: &'a Common,
     parts: &'a [Part],
+    /// The imputed file, and what it is to hold of all genes.
+    imputing: Option<(&'a Path, &'a ImputeOptions)>,
     isa: Isa,
     /// The run's directory.
     out: &'a Path,
@@ -137,8 +145,8 @@ impl Job<'_> {
             Some(path) => Some(read_gene_list(path, input.source.genes())?),
             None => None,
         };
-        if let Some(path) = &args.impute {
-            self.check_imputing(path, &planned, &input, genes.as_deref())?;
+        if let Some((path, options)) = self.imputing {
+            self.check_imputing(path, options, &planned, &input, genes.as_deref())?;
         }
         let (source, prepared) = input.prepare(&storing, reporter)?;
         let matrix =
@@ -163,8 +171,9 @@ impl Job<'_> {
             told = told.and(said);
         }
         drop(directories);
-        if let Some(path) = &args.impute {
-            told = told.and(self.impute(model, genes, source.as_ref(), &prepared, path)?);
+        if let Some((path, options)) = self.imputing {
+            let options = ImputeOptions { genes, ..options.clone() };
+            told = told.and(self.impute(model, (path, &options), source.as_ref(), &prepared)?);
         } else if parts.len() > 1 {
             self.reporter.say(&self.next());
         }
@@ -341,22 +350,20 @@ impl Job<'_> {
     fn impute(
         &self,
         model: Option<ModelFile>,
-        genes: Option<Vec<u32>>,
+        (path, options): (&Path, &ImputeOptions),
         source: &dyn Source,
         prepared: &Prepared,
-        path: &Path,
     ) -> Result<anyhow::Result<()>> {
-        let Self { args, parts, isa, common, reporter, .. } = *self;
-        let options = impute_options(&args.output, genes, isa, common);
+        let Self { parts, reporter, .. } = *self;
         let read = |part: &Part| ModelFile::read(&part.out.join(MODEL_FILE));
         if let [genes, cells] = parts {
             drop(model);
             let (genes, cells) = (read(genes)?, read(cells)?);
             let models = Models { genes: &genes, cells: &cells };
-            return write_combined(source, prepared, models, &options, path, reporter);
+            return write_combined(source, prepared, models, options, path, reporter);
         }
         let model = model.map_or_else(|| read(&parts[0]), Ok)?;
-        write_imputed(source, prepared, &model, &options, path, reporter)
+        write_imputed(source, prepared, &model, options, path, reporter)
     }
 
     /// Makes sure that what is kept in files, checkpoints and the models find space. One network is trained after the
@@ -390,12 +397,12 @@ impl Job<'_> {
     fn check_imputing(
         &self,
         path: &Path,
+        options: &ImputeOptions,
         planned: &[Planned<'_>],
         input: &Input<'_>,
         genes: Option<&[u32]>,
     ) -> Result<()> {
-        let Self { args, common, parts, isa, budget, .. } = *self;
-        let options = impute_options(&args.output, None, isa, common);
+        let Self { args, parts, isa, budget, .. } = *self;
         let n_genes = genes.map_or(input.source.genes().len(), <[u32]>::len);
         let layers: Vec<_> = parts
             .iter()
@@ -405,7 +412,7 @@ impl Job<'_> {
         let shape = [input.source.cells().len(), n_genes];
         check_free_space(
             parent(path),
-            output_bytes(shape, &layers, options.dtype),
+            output_bytes(shape, &layers, options),
             || format!("the imputed values in {}", path.display()),
             "choose another place with --impute, or write fewer genes (--genes) or --dtype f16",
         )?;
@@ -471,12 +478,12 @@ impl Job<'_> {
                 });
             }
         }
-        if let Some(path) = &args.impute {
+        if let Some((path, options)) = self.imputing {
             let models = parts.iter().filter_map(|part| Some(part.reference.as_ref()?.path()));
             let read: Vec<&Path> =
                 models.chain([&*args.input.path]).chain(args.output.genes.as_deref()).collect();
             // In the run's own directory it may be as well.
-            check_output(path, &read, common.force)?;
+            check_output(path, options.format, &read, common.force)?;
         }
         Ok(directories)
     }

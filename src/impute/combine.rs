@@ -16,10 +16,10 @@ use super::output::{
     ERRORS, ImputeReport, SOURCE, Written, check_free_space, check_overlap, compute_and_write, find_features,
     flag, observed_rows,
 };
+use super::publish::Target;
 use super::record::Record;
 use super::value::{Finish, Policy};
 use super::{ImputeOptions, memory_bytes};
-use crate::atomic::write_atomically;
 use crate::error::{Error, Result};
 use crate::hdf;
 use crate::io::Source;
@@ -153,7 +153,7 @@ fn products(options: &ImputeOptions, model: &ModelFile) -> Result<Products> {
 
 /// Imputes the matrix of `source` (made available by `prepared` with rows of both axes) with every gene's better
 /// network, and writes it to `path`. `progress` is told the name of the step and what was done in it since it was called
-/// last: samples scored, then values written.
+/// last: samples scored, then values imputed, and rewritten where the format is not h5ad.
 ///
 /// # Errors
 /// When the models do not fit each other or the matrix, or the file cannot be written.
@@ -182,7 +182,7 @@ pub fn combine(
     let (by_genes, by_cells) = (by_genes?, by_cells?);
     let mut layout = options.layout(source, models.genes);
     layout.n_other_latent = Some(models.cells.network.architecture.n_latent());
-    check_free_space(path, &layout)?;
+    check_free_space(path, &layout, options.format)?;
     let score = |model, store, found| {
         Side::score(model, store, found, genes, holdout, options, &|n| progress("scoring", n))
     };
@@ -196,13 +196,14 @@ pub fn combine(
     let record = Record::of_both(models, options)?;
     let cells = 0..source.cells().len();
     let written = Written { cell_store, cells: cells.clone(), genes, latent_only: false };
-    write_atomically(path, options.force, |temporary| {
+    let (format, force, axes) = (options.format, options.force, [&obs, &var]);
+    let target = Target { path, format, force, axes, record: &record.of_output("combine", source) };
+    let bytes = target.publish(&|n| progress("writing", n), |temporary| {
         let file = OutputFile::create(temporary, layout, [&obs, &var], &record, false)?;
         let advance = |n| progress("imputing", n);
         let (file, _) = compute_and_write(&written, file, &advance, |sink| work.run(sink))?;
         hdf::close(file, temporary)
     })?;
-    let bytes = path.metadata().map_err(|e| Error::io(path, "read back", e))?.len();
     let [of_genes, of_cells] =
         sides.each_ref().map(|side| Sum::of(genes.iter().map(|&gene| side.error(gene))));
     let own = |(&gene, chosen): (&u32, &Chosen)| sides[usize::from(*chosen == Chosen::Cells)].error(gene);

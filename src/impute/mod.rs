@@ -9,6 +9,7 @@ mod forward;
 mod manifest;
 mod merge;
 mod output;
+mod publish;
 mod record;
 mod shard;
 mod value;
@@ -33,6 +34,7 @@ use crate::io::Source;
 use crate::matrix::Major;
 use crate::minibatch::{Minibatch, Transform};
 use crate::model::{Architecture, ModelFile, OutputLayer, Products, Workspace};
+use crate::output::Format;
 use file::Layout;
 use value::Finish;
 
@@ -57,6 +59,8 @@ pub struct ImputeOptions {
     pub latent_only: bool,
     /// The shard to write; everything when `None`.
     pub shard: Option<Box<Manifest>>,
+    /// The format to write. Only h5ad files have a place for counts and latent codes, and are written in shards.
+    pub format: Format,
     /// Whether an existing output may be replaced.
     pub force: bool,
 }
@@ -144,19 +148,19 @@ pub fn memory_bytes(
         + forward::PANEL_BYTES
 }
 
-/// Bytes of the imputed values and latent codes of `shape` (cells, genes) that these networks, each with the axis of
-/// its samples, write as `dtype`.
-pub fn output_bytes(shape: [usize; 2], networks: &[(Major, &Architecture)], dtype: OutputDtype) -> u64 {
+/// Bytes that the imputed values and latent codes of `shape` (cells, genes) of these networks, each with the axis of its
+/// samples, take on disk with `options`.
+pub fn output_bytes(shape: [usize; 2], networks: &[(Major, &Architecture)], options: &ImputeOptions) -> u64 {
     let [(samples, first), others @ ..] = networks else { return 0 };
     let layout = Layout {
         shape,
         samples: *samples,
         n_latent: first.n_latent(),
         n_other_latent: others.first().map(|(_, architecture)| architecture.n_latent()),
-        dtype: Some(dtype),
+        dtype: Some(options.dtype),
         batch_size: 1,
     };
-    layout.dense_bytes()
+    output::disk_bytes(&layout, options.format)
 }
 
 /// Element type of the imputed values in the file.

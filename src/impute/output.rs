@@ -7,15 +7,17 @@ use std::sync::mpsc;
 use super::file::{Layout, OutputFile, Values};
 use super::forward::{self, Panel, Piece, Request, Sink};
 use super::manifest::Manifest;
+use super::publish::Target;
 use super::record::Record;
 use super::{ImputeOptions, OutputDtype};
-use crate::atomic::{self, write_atomically};
+use crate::atomic;
 use crate::error::{Error, Result};
 use crate::hdf;
 use crate::io::Source;
 use crate::matrix::{Axis, Column, Major};
 use crate::minibatch::Builder;
 use crate::model::{ModelFile, OutputLayer, is_enough};
+use crate::output::Format;
 use crate::parallel::{self, tiles};
 use crate::store::{Prepared, RowEntries, Store};
 
@@ -50,8 +52,8 @@ pub struct ImputeReport {
 }
 
 /// Imputes the matrix of `source` (made available by `prepared` with rows of the model's samples and of
-/// cells), or the shard that `options` name, and writes it to `path`. `progress` is told the values written since it
-/// was called last.
+/// cells), or the shard that `options` name, and writes it to `path`. `progress` is told the name of the step and the
+/// values it has written since it was called last.
 ///
 /// # Errors
 /// When the model does not fit the matrix or the file cannot be written.
@@ -61,7 +63,7 @@ pub fn impute(
     model: &ModelFile,
     options: &ImputeOptions,
     path: &Path,
-    progress: &dyn Fn(u64),
+    progress: &dyn Fn(&'static str, u64),
 ) -> Result<ImputeReport> {
     let started = std::time::Instant::now();
     let major = model.info.config.samples;
@@ -95,20 +97,22 @@ pub fn impute(
         latent_only: options.latent_only,
     };
     let layout = options.layout(source, model);
-    check_free_space(path, &layout)?;
+    check_free_space(path, &layout, options.format)?;
     let [(obs, imputed_cells), (var, imputed_genes)] = flagged_axes(source, &request);
     let written = Written { cell_store, cells: cells.clone(), genes, latent_only: options.latent_only };
     let record = Record::new(model, options)?;
-    write_atomically(path, options.force, |temporary| {
+    let (format, force, axes) = (options.format, options.force, [&obs, &var]);
+    let target = Target { path, format, force, axes, record: &record.of_output("impute", source) };
+    let bytes = target.publish(&|n| progress("writing", n), |temporary| {
         let file = OutputFile::create(temporary, layout, [&obs, &var], &record, shard.is_some())?;
-        let (file, contents) =
-            compute_and_write(&written, file, progress, |sink| forward::run(&request, sink))?;
+        let (file, contents) = compute_and_write(&written, file, &|n| progress("imputing", n), |sink| {
+            forward::run(&request, sink)
+        })?;
         if let Some(shard) = shard {
             Manifest { contents, ..shard.clone() }.write(&file, temporary)?;
         }
         hdf::close(file, temporary)
     })?;
-    let bytes = path.metadata().map_err(|e| Error::io(path, "read back", e))?.len();
     Ok(ImputeReport {
         n_cells: cells.len(),
         n_genes: genes.len(),
@@ -215,8 +219,14 @@ pub(super) fn flag(mut axis: Axis, flags: Vec<bool>) -> (Axis, usize) {
     (axis, count)
 }
 
-pub(super) fn check_free_space(path: &Path, layout: &Layout) -> Result<()> {
-    let needed = layout.dense_bytes();
+/// Bytes on disk of an output in `format`, with the AnnData file that comes before any other.
+pub(super) fn disk_bytes(layout: &Layout, format: Format) -> u64 {
+    let rewritten = if format == Format::H5ad { 0 } else { layout.n_values() * format.value_bytes() };
+    layout.dense_bytes() + rewritten
+}
+
+pub(super) fn check_free_space(path: &Path, layout: &Layout, format: Format) -> Result<()> {
+    let needed = disk_bytes(layout, format);
     let [n_cells, n_genes] = layout.shape;
     let what = if layout.dtype.is_some() { "the imputed layer" } else { "the latent code" };
     atomic::check_free_space(

@@ -8,7 +8,9 @@ use super::manifest::to_json;
 use super::{ImputeOptions, Models};
 use crate::error::Result;
 use crate::h5ad;
+use crate::io::Source;
 use crate::model::ModelFile;
+use crate::output;
 
 /// The entries of `uns/late_fast`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -76,6 +78,23 @@ impl Record {
         ];
         record.texts.extend(numbers.map(|(name, text)| (format!("cells_model_{name}"), text)));
         Ok(record)
+    }
+
+    /// The same in short, as a line for formats that have no place for more.
+    pub(super) fn of_output(&self, command: &'static str, source: &dyn Source) -> output::Record {
+        let text = |key: &'static str| {
+            let found = self.texts.iter().find(|(name, _)| name == key);
+            found.map(|(_, text)| (key, text.clone()))
+        };
+        output::Record {
+            command,
+            input: source.path().display().to_string(),
+            options: ["features", "scale", "policy", "trained_on", "caution"]
+                .into_iter()
+                .filter_map(text)
+                .collect(),
+            seed: Some(self.seed),
+        }
     }
 
     pub(super) fn write(&self, file: &hdf5::File) -> Result<()> {

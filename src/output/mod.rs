@@ -64,6 +64,16 @@ impl Format {
         })
     }
 
+    /// Bytes that one of many real values takes in it, about.
+    pub fn value_bytes(self) -> u64 {
+        match self {
+            Self::TenX | Self::H5ad | Self::Hd5 => 4,
+            Self::Mtx => 8,
+            Self::Table { gzip: true, .. } => 6,
+            Self::Table { gzip: false, .. } => 11,
+        }
+    }
+
     /// Whether it holds whole numbers only.
     pub fn is_counts_only(self) -> bool {
         self == Self::TenX

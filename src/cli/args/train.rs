@@ -61,7 +61,7 @@ pub(in crate::cli) struct TrainArgs {
     /// Keep the layers up to the latent one as they are in --init; genes that the model lacks are not read then
     #[arg(long, requires = "init")]
     pub(in crate::cli) freeze_encoder: bool,
-    /// Impute the matrix as well, into this file
+    /// Impute the matrix as well, into this file: .h5ad, or one of the other formats of `impute --out`
     #[arg(long, value_name = "OUT.h5ad")]
     pub(in crate::cli) impute: Option<PathBuf>,
     /// Directory in which the unpacked matrix is kept for later runs [default: not kept; beside --out meanwhile]
