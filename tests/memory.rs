@@ -45,15 +45,15 @@ fn a_matrix_is_mapped_window_by_window() {
     };
     simulate("8000");
     let [own_of_few, _] = train(&place, "1000000");
-    simulate("40000");
-    let entries = 40_000 * 2000 / 4;
+    simulate("64000");
+    let entries = 64_000 * 2000 / 4;
     let [own, all_mapped] = train(&place, "67108864");
     let [own_in_windows, mapped] = train(&place, "1000000");
     // 3 bytes an entry at least; one window and the one after are 6 MB.
     assert!(all_mapped > 3 * entries, "{all_mapped}");
     assert!(mapped < all_mapped - 2 * entries, "{mapped} of {all_mapped} are mapped");
-    // Names and sums of 32,000 cells, and what the allocator keeps.
+    // Names and sums of 56,000 cells, and blocks that wait for each other on a busy machine: far less than the entries.
     for own in [own, own_in_windows] {
-        assert!(own < own_of_few + 24 * MIB, "{own_of_few} of own memory became {own}");
+        assert!(own < own_of_few + 56 * MIB, "{own_of_few} of own memory became {own}");
     }
 }
