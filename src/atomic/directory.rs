@@ -223,7 +223,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("out");
         let put = |name: &'static str| {
-            let write = |dir: &Path| std::fs::write(dir.join(name), name).map_err(|e| Error::io(dir, "write", e));
+            let write =
+                |dir: &Path| std::fs::write(dir.join(name), name).map_err(|e| Error::io(dir, "write", e));
             prepare_directory(&path, true, &["*.csv"], write)?.0.publish()
         };
         put("one.csv").unwrap();

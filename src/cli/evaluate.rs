@@ -205,7 +205,8 @@ impl Job<'_> {
             }
         }
         if *negative_values > 0 {
-            self.reporter.say(&format!("note: {negative_values} imputed values are negative; they count as 0"));
+            self.reporter
+                .say(&format!("note: {negative_values} imputed values are negative; they count as 0"));
         }
         if let Some(unlabelled) = clustering.map(|found| found.unlabelled).filter(|&n| n > 0) {
             self.reporter.say(&format!(

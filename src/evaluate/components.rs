@@ -104,12 +104,7 @@ pub(super) fn latent_width(path: &Path, n_cells: usize) -> Result<usize> {
 ///
 /// # Errors
 /// When it does not consist of finite numbers.
-pub(super) fn latent(
-    path: &Path,
-    n_cells: usize,
-    width: usize,
-    rows: &[u32],
-) -> Result<Option<Array2<f64>>> {
+pub(super) fn latent(path: &Path, n_cells: usize, width: usize, rows: &[u32]) -> Result<Option<Array2<f64>>> {
     if width == 0 {
         return Ok(None);
     }

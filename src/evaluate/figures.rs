@@ -176,7 +176,9 @@ fn errors(findings: &Findings<'_>) -> Part {
     let reference = if findings.inputs.truth.is_some() { "truth" } else { "input" };
     let (mut figures, mut missing) = (Vec::new(), Vec::new());
     if groups.is_empty() {
-        missing.push(format!("no distribution of errors: all joint entries are 0 in the input and the {reference}"));
+        missing.push(format!(
+            "no distribution of errors: all joint entries are 0 in the input and the {reference}"
+        ));
     } else {
         figures.push(Figure {
             id: "errors".into(),
@@ -314,7 +316,9 @@ fn score_figures(noun: &str, scores: &[Scores], part: &mut Part) {
     let figure = histogram(
         &format!("{noun}-correlation"),
         &format!("Correlation with the truth, by {noun}"),
-        &format!("Pearson's, over all entries of a {noun}; constant ones have none. The further right, the better."),
+        &format!(
+            "Pearson's, over all entries of a {noun}; constant ones have none. The further right, the better."
+        ),
         &format!("Pearson's correlation, {LOG}"),
         &format!("{noun}s"),
         edges(lowest, 1.0, BINS),
@@ -366,7 +370,8 @@ fn correlations(findings: &Findings<'_>) -> Part {
     let text = "Over all entries: where an imputation takes every zero of the input for a missing value, as LATE does, the zeros \
                 of the truth count against it. Every gene is in genes.csv, every cell in cells.csv."
         .to_owned();
-    part.section = Section { title: "Genes and cells".into(), text: vec![text], tables: vec![table], ..part.section };
+    part.section =
+        Section { title: "Genes and cells".into(), text: vec![text], tables: vec![table], ..part.section };
     part
 }
 
@@ -462,12 +467,7 @@ fn settings(findings: &Findings<'_>) -> Option<Section> {
 }
 
 /// A table with a column for each of a run's networks.
-fn by_network(
-    id: &str,
-    title: &str,
-    run: &TrainedRun,
-    of: fn(&TrainedRun) -> Vec<(String, Field)>,
-) -> Table {
+fn by_network(id: &str, title: &str, run: &TrainedRun, of: fn(&TrainedRun) -> Vec<(String, Field)>) -> Table {
     let column = |run: &TrainedRun| format!("{} as features", run.config.features_name());
     let columns = run.all().map(|one| if run.other.is_none() { "value".into() } else { column(one) });
     let mut rows: Vec<Vec<Field>> = Vec::new();

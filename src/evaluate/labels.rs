@@ -11,9 +11,9 @@ use crate::text::open_text;
 
 /// The column of a table that is taken when none is named.
 const DEFAULT_COLUMN: &str = "label";
-const SHAPE_REMEDY: &str = "give a csv or tsv file whose first line names its columns, barcodes in the first one";
-const COLUMN_REMEDY: &str =
-    "name a column of cell types with --labels-column, or give a table with --labels";
+const SHAPE_REMEDY: &str =
+    "give a csv or tsv file whose first line names its columns, barcodes in the first one";
+const COLUMN_REMEDY: &str = "name a column of cell types with --labels-column, or give a table with --labels";
 /// More are no kinds of cells but names of something else; and clusters would be looked for as many.
 const MOST_LABELS: usize = 200;
 
@@ -241,7 +241,10 @@ mod tests {
             let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
             std::io::Write::write_all(&mut gzip, text.as_bytes()).unwrap();
             for labels in [read(text.as_bytes()), read(&gzip.finish().unwrap())] {
-                assert_eq!((labels.names, labels.of), (vec!["B, naive".into(), "T".into()], vec![0, ABSENT, 1]));
+                assert_eq!(
+                    (labels.names, labels.of),
+                    (vec!["B, naive".into(), "T".into()], vec![0, ABSENT, 1])
+                );
             }
         }
     }

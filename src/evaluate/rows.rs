@@ -284,11 +284,7 @@ const TASKS: usize = 64;
 ///
 /// # Errors
 /// When a file was changed.
-pub(super) fn sums(
-    matrices: &Matrices<'_>,
-    of: &[Counts<'_>],
-    progress: &dyn Fn(u64),
-) -> Result<Vec<f64>> {
+pub(super) fn sums(matrices: &Matrices<'_>, of: &[Counts<'_>], progress: &dyn Fn(u64)) -> Result<Vec<f64>> {
     let mut total = vec![0.0; of.len()];
     let mut add = |part: Vec<f64>| total.iter_mut().zip(part).for_each(|(total, part)| *total += part);
     each_task(matrices, progress, &mut add, |cells| {
@@ -359,7 +355,10 @@ mod tests {
             assert!(spans.windows(2).all(|pair| pair[0].end == pair[1].start));
             for rows in &spans {
                 let entries: u64 = row_nnz[rows.clone()].iter().sum();
-                assert!(rows.len() <= STORE_ROWS && (entries <= STORE_ENTRIES || rows.len() == 1), "{rows:?}");
+                assert!(
+                    rows.len() <= STORE_ROWS && (entries <= STORE_ENTRIES || rows.len() == 1),
+                    "{rows:?}"
+                );
             }
             spans
         };

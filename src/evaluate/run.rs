@@ -69,9 +69,7 @@ pub fn evaluate(inputs: &Inputs<'_>, options: &Options, progress: Progress<'_>) 
     };
     let n_cells = cells.len() as u64;
     let molecules = match matrices.test {
-        Some(test) => {
-            sums(&matrices, &[matrices.input, test], &|n| progress("adding up", n, n_cells))?
-        }
+        Some(test) => sums(&matrices, &[matrices.input, test], &|n| progress("adding up", n, n_cells))?,
         None => vec![1.0, 1.0],
     };
     // Only where a part of the entries may have to be drawn is it worth to count them.

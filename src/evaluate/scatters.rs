@@ -1,8 +1,8 @@
 //! Figures with a point for every cell.
 
+use super::figures::Part;
 use super::gram::Which;
 use super::join::ABSENT;
-use super::figures::Part;
 use super::maps::View;
 use super::run::Findings;
 use super::tsne;
@@ -163,8 +163,10 @@ pub(super) fn gene_pairs(findings: &Findings<'_>) -> Part {
     let text = "A correlation that imputation creates where the truth has none is an artefact.";
     let mut missing = Vec::new();
     if figures.is_empty() {
-        missing.push("no pairs of genes: no two of the genes whose correlations are compared have one".into());
+        missing
+            .push("no pairs of genes: no two of the genes whose correlations are compared have one".into());
     }
-    let section = Section { title: "Pairs of genes".into(), text: vec![text.into()], tables: Vec::new(), figures };
+    let section =
+        Section { title: "Pairs of genes".into(), text: vec![text.into()], tables: Vec::new(), figures };
     Part { section, missing }
 }
