@@ -369,7 +369,8 @@ fn negative_values_stored_gene_by_gene_are_refused_with_a_way_out() {
     place.fail(
         &[SMALL, &["--imputed-layer", "turned"]].concat(),
         &[
-            "gene \"gene4\", cell \"cell5\"",
+            "gene \"gene4\"",
+            "cell \"cell5\"",
             "gene by gene (CSC)",
             "found -2",
             "save it as CSR (cells as rows)",

@@ -82,7 +82,11 @@ fn figures_that_there_is_no_data_for_are_told_on_the_page_and_on_the_console() {
             &[][..],
             &["no tSNE map of the input: 5 cells are too few, 8 are needed", "no pairs of genes: "][..],
         ),
-        ("truth", &["--truth", "in.h5"], &["no figure of imputed entries: ", "no tSNE map of the imputed: "]),
+        (
+            "truth",
+            &["--truth", "in.h5"],
+            &["no figure of imputed entries: ", "no tSNE map of the imputed values: "],
+        ),
         (
             "narrow",
             &["--components", "1"],

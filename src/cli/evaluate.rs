@@ -291,6 +291,8 @@ impl Steps<'_> {
     fn advance(&self, name: &'static str, n: u64, total: u64) {
         let mut current = self.current.borrow_mut();
         if current.as_ref().is_none_or(|(now, _)| *now != name) {
+            // The bar of the step before has to be gone before there is another.
+            drop(current.take());
             *current = Some((name, self.reporter.step(name, total, "cells")));
         }
         if let Some((_, step)) = current.as_ref() {

@@ -109,7 +109,8 @@ fn facts(findings: &Findings<'_>) -> Vec<(String, String)> {
         facts.push(("Clusters and maps".into(), text));
     }
     if let Some(run) = findings.inputs.run {
-        facts.push(("Model".into(), run.dir.display().to_string()));
+        let dirs: Vec<String> = run.all().map(|run| run.dir.display().to_string()).collect();
+        facts.push(("Model".into(), dirs.join(" and ")));
     }
     facts
 }
@@ -455,7 +456,10 @@ fn settings(findings: &Findings<'_>) -> Option<Section> {
     }
     let record = findings.inputs.imputed.record;
     if !record.is_empty() {
-        let rows = record.iter().map(|(name, text)| vec![name.clone(), text.clone()]);
+        let rows = record.iter().map(|(name, text)| {
+            let json = serde_json::from_str(text).ok().filter(serde_json::Value::is_object);
+            vec![name.clone(), json.map_or_else(|| text.clone(), |json| readable(&json, false))]
+        });
         tables.push(Table {
             id: "imputed-record".into(),
             title: "What the imputed file says of itself".into(),
@@ -493,7 +497,25 @@ fn configuration(run: &TrainedRun) -> Vec<(String, Field)> {
     let config = serde_json::to_string(&run.config).unwrap_or_default();
     let config: serde_json::Value = serde_json::from_str(&config).unwrap_or_default();
     let rows = config.as_object().into_iter().flatten();
-    rows.map(|(name, value)| (name.clone(), Field::Text(value.to_string().replace('"', "")))).collect()
+    rows.map(|(name, value)| (name.clone(), Field::Text(readable(value, false)))).collect()
+}
+
+/// JSON without its signs, as far as it is clear what belongs together.
+fn readable(value: &serde_json::Value, is_inner: bool) -> String {
+    use serde_json::Value;
+    let (all, signs) = match value {
+        Value::String(text) => return text.clone(),
+        Value::Array(list) => {
+            (list.iter().map(|value| readable(value, true)).collect::<Vec<_>>(), ["[", "]"])
+        }
+        Value::Object(map) => {
+            let pair = |(name, value)| format!("{name}: {}", readable(value, true));
+            (map.iter().map(pair).collect(), ["(", ")"])
+        }
+        other => return other.to_string(),
+    };
+    let [open, close] = if is_inner { signs } else { [""; 2] };
+    format!("{open}{}{close}", all.join(", "))
 }
 
 fn timings(run: &TrainedRun) -> Vec<(String, Field)> {
@@ -511,4 +533,18 @@ fn timings(run: &TrainedRun) -> Vec<(String, Field)> {
         ("samples a second", Field::Number(rate)),
     ];
     rows.map(|(name, value)| (name.to_owned(), value)).to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_read_as_text() {
+        let json = r#"{"hidden":[64,16],"rate":0.0003,"validation":{"by":"entries","holdout":0.05}}"#;
+        let value = serde_json::from_str(json).unwrap();
+        let expected = "hidden: [64, 16], rate: 0.0003, validation: (by: entries, holdout: 0.05)";
+        assert_eq!(readable(&value, false), expected);
+        assert_eq!(readable(&value["hidden"], false), "64, 16");
+    }
 }

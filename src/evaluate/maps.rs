@@ -95,7 +95,9 @@ pub(super) fn look(
         sets.extend([Which::Imputed, Which::Input].map(|which| chosen_genes(which, &correlated, genes)));
     }
     let n_cells = matrices.cells.len();
-    let mut grams = grams(matrices, sets, &|n| progress("covariances", n, n_cells as u64))?;
+    let all = n_cells as u64;
+    progress("covariances", 0, all);
+    let mut grams = grams(matrices, sets, &|n| progress("covariances", n, all))?;
     let of_correlations = grams.split_off(which.len());
     let (correlations, likely) = compare_correlations(&of_correlations);
     drop(of_correlations);
@@ -104,13 +106,16 @@ pub(super) fn look(
         false => pairs,
     };
     let n_variable = grams.first().map_or(0, |gram| gram.centred.width());
+    let of_all = all * grams.len() as u64;
+    progress("axes", 0, of_all);
     let axes = find_axes(grams, n_cells, options.components)?;
+    progress("axes", of_all, of_all);
     let mut shown: Vec<u32> = pairs.iter().flat_map(|&(a, b)| [a, b]).collect();
     shown.sort_unstable();
     shown.dedup();
     let wanted = Wanted { cells: &sampled, axes: &axes, genes: &shown, of: &which };
-    let Sampled { components, values } =
-        sample(matrices, &wanted, &|n| progress("components", n, n_cells as u64))?;
+    progress("components", 0, all);
+    let Sampled { components, values } = sample(matrices, &wanted, &|n| progress("components", n, all))?;
     let mut views: Vec<View> = axes
         .iter()
         .zip(components)

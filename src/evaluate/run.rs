@@ -68,21 +68,26 @@ pub fn evaluate(inputs: &Inputs<'_>, options: &Options, progress: Progress<'_>) 
         None => Grouping::Plain,
     };
     let n_cells = cells.len() as u64;
+    // A step is told of when it begins, too, so that its rate is known.
+    let begin = |name| {
+        progress(name, 0, n_cells);
+        move |n| progress(name, n, n_cells)
+    };
     let molecules = match matrices.test {
-        Some(test) => sums(&matrices, &[matrices.input, test], &|n| progress("adding up", n, n_cells))?,
+        Some(test) => sums(&matrices, &[matrices.input, test], &begin("adding up"))?,
         None => vec![1.0, 1.0],
     };
     // Only where a part of the entries may have to be drawn is it worth to count them.
     let entries = match most_entries(inputs, &cells, &genes) {
         most if most <= options.ranked_entries => most,
-        _ => joint_entries(&matrices, &|n| progress("counting", n, n_cells))?,
+        _ => joint_entries(&matrices, &begin("counting"))?,
     };
     let spec = Spec {
         grouping: &grouping,
         pairs: PairSample::new(entries, options.ranked_entries, options.seed),
         test_ratio: molecules[1] / molecules[0],
     };
-    let summed = pass::run(&matrices, &spec, &|n| progress("comparing", n, n_cells))?;
+    let summed = pass::run(&matrices, &spec, &begin("comparing"))?;
     let looked = look(&matrices, &summed.genes, labels.as_ref(), drawn, options, progress)?;
     let metrics =
         measure(inputs, options, (&cells, &genes), &grouping, &summed, &looked, &molecules, labels.as_ref());

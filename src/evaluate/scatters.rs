@@ -84,7 +84,11 @@ pub(super) fn maps(findings: &Findings<'_>) -> Part {
 }
 
 fn long_name(view: &View) -> &'static str {
-    if view.name == "latent" { "latent code" } else { view.name }
+    match view.name {
+        "latent" => "latent code",
+        "imputed" => "imputed values",
+        name => name,
+    }
 }
 
 fn cells_figure(
