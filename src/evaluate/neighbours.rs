@@ -166,15 +166,15 @@ mod tests {
 
     #[test]
     fn of_equally_near_points_the_first_are_neighbours_whatever_their_labels() {
-        // 40 equal points, of which the first half has the later label.
+        // 40 equal points, of which the first quarter has the later label.
         let points = Array2::from_shape_fn((40, 3), |(_, axis)| 0.1 + axis as f64 / 3.0);
-        let labels: Vec<u32> = (0..40).map(|point| u32::from(point < 20)).collect();
+        let labels: Vec<u32> = (0..40).map(|point| u32::from(point < 10)).collect();
         for (point, found) in neighbours(&points, 5).iter().enumerate() {
             let expected: Vec<usize> = (0..40).filter(|&other| other != point).take(5).collect();
             assert_eq!(found.iter().map(|near| near.1).collect::<Vec<_>>(), expected);
         }
         // Everyone's neighbours are the first points.
-        assert_eq!(separation(&points, &labels, 5).purity, Some(0.5));
+        assert_eq!(separation(&points, &labels, 5).purity, Some(0.25));
     }
 
     #[test]
