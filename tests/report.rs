@@ -9,6 +9,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use common::binary::Workplace;
+use common::counts::{counts, write_tenx};
+use common::files::Rows;
 use common::python;
 use common::report::{HOSTILE, awkward, demo};
 use late_fast::report::{Chart, Figure, Report, prepare};
@@ -20,7 +23,7 @@ const BROWSERS: [&str; 5] =
 
 fn written(report: &Report) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
-    prepare(report, dir.path()).unwrap().publish().unwrap();
+    prepare(report, dir.path(), false).unwrap().publish().unwrap();
     dir
 }
 
@@ -61,7 +64,8 @@ fn every_figure_and_table_has_its_files() {
     expected.sort();
     assert_eq!(contents(dir.path()).into_keys().collect::<Vec<_>>(), expected);
     // A second time, over the first.
-    prepare(&report, dir.path()).unwrap().publish().unwrap();
+    assert!(prepare(&report, dir.path(), false).is_err());
+    prepare(&report, dir.path(), true).unwrap().publish().unwrap();
     assert_eq!(contents(dir.path()).into_keys().collect::<Vec<_>>(), expected);
 }
 
@@ -203,12 +207,12 @@ fn reports_that_break_their_promises_are_refused() {
         let mut report = demo(10);
         report.sections[2].figures[0].id = id.into();
         let dir = tempfile::tempdir().unwrap();
-        assert!(prepare(&report, dir.path()).is_err(), "{id:?}");
+        assert!(prepare(&report, dir.path(), false).is_err(), "{id:?}");
         assert!(contents(dir.path()).is_empty());
     }
     let mut report = demo(10);
     report.sections[0].tables[0].rows[1].pop();
-    assert!(prepare(&report, tempfile::tempdir().unwrap().path()).is_err());
+    assert!(prepare(&report, tempfile::tempdir().unwrap().path(), false).is_err());
 }
 
 #[test]
@@ -224,20 +228,68 @@ fn pages_look_right_in_chromium() {
     }
     let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/report");
     let python = python::environment("report", &scripts.join("requirements.txt"));
-    let place = tempfile::tempdir().unwrap();
-    let mut command = Command::new(python);
-    let reports = [("demo", demo(3000)), ("awkward", awkward())];
-    let n_figures = reports.iter().map(|(_, report)| figures(report).len().to_string());
-    command.arg(scripts.join("check.py")).arg(chromium).arg(n_figures.collect::<Vec<_>>().join(","));
-    for (name, report) in &reports {
-        let dir = place.path().join(name);
-        std::fs::create_dir(&dir).unwrap();
-        prepare(report, &dir).unwrap().publish().unwrap();
-        command.arg(dir.join("report.html"));
+    let place = Workplace::new();
+    for (name, report) in [("demo", demo(3000)), ("awkward", awkward())] {
+        std::fs::create_dir(place.path(name)).unwrap();
+        prepare(&report, &place.path(name), false).unwrap().publish().unwrap();
     }
+    evaluate_a_run(&place);
+    let dirs = ["demo", "awkward", "genes", "both"];
+    let n_figures = dirs.map(|dir| {
+        let files = std::fs::read_dir(place.path(dir).join("figures")).unwrap();
+        files.filter(|file| file.as_ref().unwrap().path().extension().unwrap() == "svg").count().to_string()
+    });
+    let mut command = Command::new(python);
+    command.arg(scripts.join("check.py")).arg(chromium).arg(n_figures.join(","));
+    command.args(dirs.map(|dir| place.path(dir).join("report.html")));
     let output = command.output().unwrap();
     println!("{}", String::from_utf8_lossy(&output.stdout));
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Pages of real evaluations, with a run of one network and with one of two.
+fn evaluate_a_run(place: &Workplace) {
+    let truth = counts(300, 60, 4);
+    let masked: Rows = truth
+        .iter()
+        .enumerate()
+        .map(|(cell, row)| row.iter().copied().filter(|entry| (cell as i64 + entry.0) % 3 != 0).collect())
+        .collect();
+    write_tenx(&place.path("truth.h5"), &truth, 60);
+    write_tenx(&place.path("in.h5"), &masked, 60);
+    let labels: String = (0..290).map(|cell| format!("cell{cell}\ttype {}\n", cell % 2)).collect();
+    std::fs::write(place.path("types.tsv"), format!("barcode\tlabel\n{labels}")).unwrap();
+    for (features, validation) in [("genes", "samples"), ("both", "entries")] {
+        let (run, imputed) = (format!("{features}.late"), format!("{features}.h5ad"));
+        place.succeed(
+            &[
+                &[
+                    "train",
+                    "--h5",
+                    "in.h5",
+                    "--features",
+                    features,
+                    "--validation",
+                    validation,
+                    "--hidden",
+                    "24,6",
+                ][..],
+                &["--epochs", "12", "--batch-size", "64", "--out", &run, "--impute", &imputed],
+            ]
+            .concat(),
+        );
+        place.succeed(
+            &[
+                &["evaluate", "-i", "in.h5", "--truth", "truth.h5", "--imputed", &imputed, "--model", &run][..],
+                &["--labels", "types.tsv", "--out", features],
+            ]
+            .concat(),
+        );
+        let page = read(&place.path(features), "report.html");
+        for part in ["id=\"figure-learning-curve\"", "id=\"table-configuration\"", "id=\"table-timings\""] {
+            assert!(page.contains(part), "{features}: {part}");
+        }
+    }
 }
 
 fn browser() -> Option<PathBuf> {

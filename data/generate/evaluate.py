@@ -5,8 +5,8 @@
 
 truth.h5 and input.h5 are 10x files, imputed.h5ad (dense, log10), foreign.h5ad (sparse, counts, with negative values),
 test.h5 holds other molecules of the same cells, labels.csv leaves one cell out. One cell is empty, one gene is
-constant in the truth, another in the imputed matrix. expected.json has the metrics under the keys of metrics.json.
-tests/evaluate.rs compares late-fast with them.
+constant in the truth, another in the imputed matrix. expected.json has the metrics under the keys of metrics.json, all
+of them but those that numpy cannot know, which tests/evaluate.rs lists. It compares late-fast with the others.
 """
 
 import json
@@ -145,6 +145,10 @@ def per_element(log, log_input, log_truth):
     }
 
 
+def errors(name, where, log, log_truth):
+    return {"name": name, "n": int(where.sum()), **agreement(log[where], log_truth[where])}
+
+
 def gene_correlations(log, log_input, log_truth):
     chosen = np.sort(np.argsort(-log_truth.mean(0), kind="stable")[:CORRELATED])
     pairs = np.triu_indices(CORRELATED, 1)
@@ -208,7 +212,7 @@ def open_problems(counts, kept, test):
     }
 
 
-def metrics(log, counts, kept, truth, test, latent, types, negative):
+def metrics(scale, log, counts, kept, truth, test, latent, types, negative):
     log_truth, log_input = np.log10(truth + 1), np.log10(kept + 1)
     labelled = np.arange(CELLS) != UNLABELLED
     zero = truth == 0
@@ -216,7 +220,12 @@ def metrics(log, counts, kept, truth, test, latent, types, negative):
     if latent is not None:
         matrices["latent"] = latent.astype(float)
     found, shares = clustering(matrices, types, labelled)
+    found.setdefault("latent", None)
+    imputed, observed = (truth != 0) & (kept == 0), kept != 0
     return {
+        "version": 1,
+        "seed": 2,
+        "scale": scale,
         "negative_values": negative,
         "cells": CELLS,
         "genes": GENES,
@@ -227,10 +236,11 @@ def metrics(log, counts, kept, truth, test, latent, types, negative):
             "truth_all": np.mean((log - log_truth) ** 2),
         },
         "entries": {
-            "imputed": kind((truth != 0) & (kept == 0), log, log_truth, counts, truth),
-            "observed": kind(kept != 0, log, log_truth, counts, truth),
+            "imputed": kind(imputed, log, log_truth, counts, truth),
+            "observed": kind(observed, log, log_truth, counts, truth),
             "nonzero": kind(truth != 0, log, log_truth, counts, truth),
         },
+        "groups": [errors("observed", observed, log, log_truth), errors("imputed", imputed, log, log_truth)],
         "per_gene": per_element(log.T, log_input.T, log_truth.T),
         "per_cell": per_element(log, log_input, log_truth),
         "zeros": {
@@ -242,7 +252,12 @@ def metrics(log, counts, kept, truth, test, latent, types, negative):
             "rate_imputed": np.mean(counts < 0.5),
         },
         "gene_correlations": gene_correlations(log, log_input, log_truth),
-        "pca": {f"variance_{name}": share for name, share in shares.items()},
+        "pca": {
+            "components": COMPONENTS,
+            "genes": GENES,
+            "sampled_cells": CELLS,
+            **{f"variance_{name}": shares.get(name) for name in ("input", "truth", "imputed", "latent")},
+        },
         "clustering": found,
         "open_problems": None if test is None else open_problems(counts, kept, test),
     }
@@ -252,6 +267,8 @@ def plain(value):
     """JSON's own types; what is not defined is null."""
     if isinstance(value, dict):
         return {key: plain(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [plain(inner) for inner in value]
     if isinstance(value, (float, np.floating)):
         return float(value) if np.isfinite(value) else None
     return int(value) if isinstance(value, np.integer) else value
@@ -284,13 +301,12 @@ def main(directory):
     lines = [f"{CELL_NAMES[c]},type {types[c]}" for c in range(CELLS) if c != UNLABELLED]
     (directory / "labels.csv").write_text("\n".join(["barcode,label", *lines]) + "\n")
     log = imputed.astype(float)
-    counts = foreign.astype(float)
+    # A negative value is no count.
+    counts = np.maximum(foreign.astype(float), 0)
+    negative = int((foreign < 0).sum())
     expected = {
-        "options": {"components": COMPONENTS, "correlated_genes": CORRELATED},
-        "imputed": metrics(log, 10**log - 1, kept, truth, test, latent, types, int((log < 0).sum())),
-        "foreign": metrics(
-            np.log10(np.maximum(counts, 0) + 1), counts, kept, truth, None, None, types, int((counts < 0).sum())
-        ),
+        "imputed": metrics("log10(x+1)", log, 10**log - 1, kept, truth, test, latent, types, int((log < 0).sum())),
+        "foreign": metrics("counts", np.log10(counts + 1), counts, kept, truth, None, None, types, negative),
     }
     (directory / "expected.json").write_text(json.dumps(plain(expected), indent=1) + "\n")
 

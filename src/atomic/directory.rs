@@ -1,5 +1,6 @@
 //! Directories that appear under their final name only when they are complete and on disk.
 
+use std::ffi::OsStr;
 use std::fs::{File, Permissions};
 use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
@@ -24,7 +25,7 @@ pub struct PendingDirectory {
 }
 
 /// Lets `write` fill a temporary directory beside `path` and syncs it to disk. With `force` an existing one is replaced if
-/// there is nothing in it but files that are called as in `known`.
+/// there is nothing in it but files that are called as in `known`, where `*.csv` is any name with this end.
 ///
 /// # Errors
 /// [`Error::Exists`] when `path` exists and may not be replaced; else those of `write` and of the system.
@@ -77,7 +78,7 @@ impl PendingDirectory {
             // Not every file system knows these ways.
             Err(e) if matches!(e.raw_os_error(), Some(EINVAL | ENOSYS | EOPNOTSUPP)) => {
                 if exists {
-                    known.iter().for_each(|name| drop(std::fs::remove_file(to.join(name))));
+                    remove_known(&to, known);
                 }
                 // Replaces an empty directory, and no other.
                 std::fs::rename(from, &to).map_err(failed)?;
@@ -109,11 +110,28 @@ pub fn refuse_directory(path: &Path, force: bool, known: &[&str]) -> Result<()> 
     }
     for entry in path.read_dir().map_err(|e| Error::io(path, "list", e))? {
         let name = entry.map_err(|e| Error::io(path, "list", e))?.file_name();
-        if !known.iter().any(|known| *known == name) {
+        if !is_known(&name, known) {
             return refused(format!("there are other files in it, such as {}", name.display()));
         }
     }
     Ok(())
+}
+
+fn is_known(name: &OsStr, known: &[&str]) -> bool {
+    let name = name.as_encoded_bytes();
+    known.iter().any(|known| match known.strip_prefix('*') {
+        Some(end) => name.ends_with(end.as_bytes()),
+        None => name == known.as_bytes(),
+    })
+}
+
+/// Removes the files called as in `known`; what cannot be removed is in the way of what comes next, which says so.
+fn remove_known(dir: &Path, known: &[&str]) {
+    for entry in dir.read_dir().into_iter().flatten().flatten() {
+        if is_known(&entry.file_name(), known) {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
 }
 
 /// Removes directories that nobody fills any more, if there is nothing in them but what a writer of `known` files put there.
@@ -198,6 +216,24 @@ mod tests {
         let link = dir.path().join("link");
         std::os::unix::fs::symlink(&path, &link).unwrap();
         assert!(put(&link.join(""), true, "two").is_err());
+    }
+
+    #[test]
+    fn names_may_be_known_by_their_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("out");
+        let put = |name: &'static str| {
+            let write =
+                |dir: &Path| std::fs::write(dir.join(name), name).map_err(|e| Error::io(dir, "write", e));
+            prepare_directory(&path, true, &["*.csv"], write)?.0.publish()
+        };
+        put("one.csv").unwrap();
+        put("two.csv").unwrap();
+        assert!(!path.join("one.csv").exists() && path.join("two.csv").exists());
+        std::fs::write(path.join("csv"), "mine").unwrap();
+        assert!(put("three.csv").unwrap_err().to_string().contains("such as csv"));
+        remove_known(&path, &["*.csv"]);
+        assert_eq!(path.read_dir().unwrap().count(), 1);
     }
 
     #[test]

@@ -8,11 +8,11 @@ use super::input::Input;
 use super::memory;
 use super::report::{Reporter, Step};
 use crate::CAUTION;
-use crate::atomic::{Pending, ResultDirectory, parent, refuse_existing};
+use crate::atomic::{Pending, ResultDirectory, parent};
 use crate::error::{Error, Result};
 use crate::evaluate::{
-    Evaluation, Imputed, ImputedRows, Inputs, LabelSource, METRICS_FILE, Matrix, Metrics, Options, Scale,
-    TrainedRun, evaluate,
+    Evaluation, Imputed, ImputedRows, Inputs, LabelSource, Matrix, Metrics, Options, Scale, TrainedRun,
+    evaluate, refuse_tables,
 };
 use crate::hdf::{HdfFile, has_signature};
 use crate::io::{self, ReadOptions, Source, Values};
@@ -34,7 +34,8 @@ pub(super) fn run(args: &EvaluateArgs, common: &Common) -> anyhow::Result<()> {
         }
         .into());
     }
-    refuse_existing(&args.out.join(METRICS_FILE), common.force)?;
+    refuse_tables(&args.out, common.force)?;
+    report::refuse_existing(&args.out, common.force)?;
     let budget = common.memory.unwrap_or_else(memory::available);
     parallel::with_threads(common.threads, || Job { args, common, budget, reporter: &reporter }.run())?
 }
@@ -114,13 +115,14 @@ impl Job<'_> {
             tsne: !args.no_tsne,
             memory: self.budget,
             seed: args.seed,
+            ..Options::default()
         };
         let evaluation = {
             let steps = Steps { reporter: self.reporter, current: RefCell::new(None) };
             evaluate(&inputs, &options, &|name, n, all| steps.advance(name, n, all))?
         };
         self.tell_notes(&evaluation);
-        let report = report::prepare(&evaluation.report, &args.out)?;
+        let report = report::prepare(&evaluation.report, &args.out, self.common.force)?;
         let tables = evaluation.prepare(&args.out, self.common.force)?;
         report.publish()?;
         // The metrics come last: with them, everything is there.
@@ -176,19 +178,20 @@ impl Job<'_> {
             source.genes().len(),
             scale.formula()
         ));
-        // Genes side by side have to be turned into cells; stores hold no negative values.
+        // Genes side by side have to be turned into cells.
         let stored = match source.major() {
             Major::Cells => None,
-            Major::Genes => Some(self.open(path, MatrixArgs { layer, ..MatrixArgs::default() })?),
+            Major::Genes => {
+                let opened = self.open(path, MatrixArgs { layer, ..MatrixArgs::default() });
+                Some(opened.map_err(no_store_of_negatives)?)
+            }
         };
         Ok(OpenedImputed { source, stored, scale, record })
     }
 
     fn tell_notes(&self, evaluation: &Evaluation) {
         let Metrics { files, negative_values, clustering, cells, .. } = &evaluation.metrics;
-        for note in &evaluation.notes {
-            self.reporter.warn(note);
-        }
+        evaluation.warnings.iter().for_each(|warning| self.reporter.warn(warning));
         for file in files {
             for (noun, n, out) in
                 [("cells", file.cells, file.cells_left_out), ("genes", file.genes, file.genes_left_out)]
@@ -202,13 +205,17 @@ impl Job<'_> {
             }
         }
         if *negative_values > 0 {
-            self.reporter.say(&format!("note: {negative_values} imputed values are negative"));
+            self.reporter
+                .say(&format!("note: {negative_values} imputed values are negative; they count as 0"));
         }
         if let Some(unlabelled) = clustering.map(|found| found.unlabelled).filter(|&n| n > 0) {
             self.reporter.say(&format!(
                 "note: {unlabelled} of {cells} cells have no label: they are shown as unlabelled, and do not count in \
                  agreement with labels"
             ));
+        }
+        for missing in &evaluation.missing {
+            self.reporter.say(&format!("note: {missing}"));
         }
     }
 }
@@ -234,6 +241,18 @@ fn meant_for(path: &Path, options: &MatrixArgs, layer: Option<String>) -> Result
         Some(io::Layout::Pandas(_)) => MatrixArgs { orientation, nan_as_zero, ..none },
         None => MatrixArgs { orientation, prefix, ..none },
     })
+}
+
+/// Stores hold no negative values, which are fine where no store is needed.
+fn no_store_of_negatives(error: Error) -> Error {
+    match error {
+        Error::Input(mut problem) if problem.found.parse::<f64>().is_ok_and(|value| value < 0.0) => {
+            problem.expected = "a number, zero or more, in a matrix that is stored gene by gene (CSC)".into();
+            problem.remedy = "save it as CSR (cells as rows), in which negative values are read".into();
+            Error::Input(problem)
+        }
+        other => other,
+    }
 }
 
 fn unknown_scale(path: &Path, found: &str) -> Error {
@@ -272,6 +291,8 @@ impl Steps<'_> {
     fn advance(&self, name: &'static str, n: u64, total: u64) {
         let mut current = self.current.borrow_mut();
         if current.as_ref().is_none_or(|(now, _)| *now != name) {
+            // The bar of the step before has to be gone before there is another.
+            drop(current.take());
             *current = Some((name, self.reporter.step(name, total, "cells")));
         }
         if let Some((_, step)) = current.as_ref() {

@@ -5,15 +5,17 @@
 
 use std::collections::HashMap;
 
-use ndarray::{Array2, ArrayView1};
+use ndarray::{Array2, ArrayView1, s};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::parallel;
+use crate::parallel::{self, tiles};
 
 /// Starts of which the best is taken, as scikit-learn's classical default.
 const STARTS: u64 = 10;
 const MOST_ROUNDS: usize = 300;
+/// Points whose products with all centres are held at a time.
+const ASSIGNED_POINTS: usize = 1 << 10;
 
 /// The cluster of every point.
 #[derive(Clone, Debug, PartialEq)]
@@ -99,7 +101,6 @@ fn lloyd(points: &Array2<f64>, mut centres: Array2<f64>) -> Clusters {
 
 /// The nearest centre of every point: that with the largest x.c - |c|^2 / 2.
 fn assign(points: &Array2<f64>, centres: &Array2<f64>) -> Vec<u32> {
-    let products = points.dot(&centres.t());
     let offsets: Vec<f64> = centres.rows().into_iter().map(|centre| centre.dot(&centre) / 2.0).collect();
     let nearest = |products: ArrayView1<'_, f64>| {
         let mut best = (0, f64::NEG_INFINITY);
@@ -110,7 +111,20 @@ fn assign(points: &Array2<f64>, centres: &Array2<f64>) -> Vec<u32> {
         }
         best.0
     };
-    products.rows().into_iter().map(nearest).collect()
+    let mut of = Vec::with_capacity(points.nrows());
+    for rows in tiles(points.nrows(), ASSIGNED_POINTS) {
+        let products = points.slice(s![rows, ..]).dot(&centres.t());
+        of.extend(products.rows().into_iter().map(nearest));
+    }
+    of
+}
+
+/// Bytes that [`kmeans`] holds for `k` clusters of `n` points in `width` dimensions, with as many starts at a time.
+pub(super) fn bytes((n, width): (usize, usize), k: usize, starts: usize) -> usize {
+    // The clusters of every point, before and after, and how far the nearest centre is.
+    let of_points = n * (2 * size_of::<u32>() + size_of::<f64>());
+    let of_centres = k * (2 * width + ASSIGNED_POINTS) * size_of::<f64>();
+    starts * (of_points + of_centres)
 }
 
 /// How often every pair of classes meets.

@@ -1,5 +1,7 @@
 //! Cells by their principal components: which cells and genes, and how far they agree with labels.
 
+use std::path::Path;
+
 use ndarray::{Array2, Axis};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
@@ -22,6 +24,7 @@ pub(super) const VARIABLE_GENES: usize = 2000;
 pub(super) const NEIGHBOURS: usize = 15;
 /// Where the latent code of cells stands.
 const LATENT: &str = "obsm/X_late";
+const LATENT_REMEDY: &str = "impute again, or remove it from the file";
 /// Rows of it that are read at a time.
 const LATENT_ROWS: usize = 1 << 12;
 
@@ -80,22 +83,33 @@ pub(super) fn share(axes: &Axes) -> Option<f64> {
     finite(axes.variances.iter().sum::<f64>() / axes.total)
 }
 
-/// The latent code of the cells at `rows` of the imputed file, if it has one, cells x units.
+/// The units of the latent code in the imputed file, 0 if it has none.
 ///
 /// # Errors
-/// When it is not a matrix with a row for every cell of finite numbers.
-pub(super) fn latent(path: &std::path::Path, n_cells: usize, rows: &[u32]) -> Result<Option<Array2<f64>>> {
+/// When it is not a matrix with a row for every cell.
+pub(super) fn latent_width(path: &Path, n_cells: usize) -> Result<usize> {
     let file = HdfFile::open(path)?;
     if !file.has_dataset(LATENT)? {
-        return Ok(None);
+        return Ok(0);
     }
     let array = NumericArray::open(&file, LATENT)?;
-    let remedy = "impute again, or remove it from the file";
     if array.dims().len() != 2 || array.n_rows() != n_cells {
         let expected = format!("{n_cells} rows, one for each cell");
-        return Err(array.problem(expected, format!("shape {:?}", array.dims()), remedy));
+        return Err(array.problem(expected, format!("shape {:?}", array.dims()), LATENT_REMEDY));
     }
-    let width = array.n_columns();
+    Ok(array.n_columns())
+}
+
+/// The latent code of `width` units of the cells at `rows` of the imputed file, increasing, if it has one; cells x units.
+///
+/// # Errors
+/// When it does not consist of finite numbers.
+pub(super) fn latent(path: &Path, n_cells: usize, width: usize, rows: &[u32]) -> Result<Option<Array2<f64>>> {
+    if width == 0 {
+        return Ok(None);
+    }
+    let file = HdfFile::open(path)?;
+    let array = NumericArray::open(&file, LATENT)?;
     let mut code = Array2::zeros((rows.len(), width));
     let mut place = 0;
     for span in crate::parallel::tiles(n_cells, LATENT_ROWS) {
@@ -108,7 +122,7 @@ pub(super) fn latent(path: &std::path::Path, n_cells: usize, rows: &[u32]) -> Re
             let own = &values[(row as usize - span.start) * width..][..width];
             if let Some(value) = own.iter().find(|value| !value.is_finite()) {
                 let found = format!("{value} in row {row}");
-                return Err(Error::input(path, LATENT, "finite numbers", found, remedy));
+                return Err(Error::input(path, LATENT, "finite numbers", found, LATENT_REMEDY));
             }
             code.row_mut(place).assign(&ndarray::aview1(own));
             place += 1;

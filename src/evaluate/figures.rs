@@ -15,24 +15,39 @@ const DENSITY_BINS: usize = 80;
 /// Groups of genes of similar expression.
 const EXPRESSION_BINS: usize = 25;
 
-/// The page.
-pub(super) fn report(findings: &Findings<'_>) -> Report {
-    let mut sections = vec![summary_section(findings)];
-    sections.extend(learning(findings));
-    sections.push(errors(findings));
+/// A section, and which of its figures there is no data for, as "no map: the cells are too few".
+#[derive(Default)]
+pub(super) struct Part {
+    pub(super) section: Section,
+    pub(super) missing: Vec<String>,
+}
+
+impl From<Section> for Part {
+    fn from(section: Section) -> Self {
+        Self { section, missing: Vec::new() }
+    }
+}
+
+/// The page, and the figures that are missing on it, with the reason.
+pub(super) fn report(findings: &Findings<'_>) -> (Report, Vec<String>) {
+    let mut parts = vec![summary_section(findings).into()];
+    parts.extend(learning(findings));
+    parts.push(errors(findings));
     if findings.inputs.truth.is_some() {
-        sections.push(correlations(findings));
+        parts.push(correlations(findings));
     }
-    sections.push(zeros(findings));
-    sections.push(scatters::maps(findings));
-    sections.push(scatters::gene_pairs(findings));
-    sections.extend(settings(findings));
-    Report {
-        title: title(findings),
-        facts: facts(findings),
-        caution: crate::CAUTION.into(),
-        sections: sections.into_iter().filter(|s| !s.tables.is_empty() || !s.figures.is_empty()).collect(),
+    parts.extend([zeros(findings), scatters::maps(findings), scatters::gene_pairs(findings)]);
+    parts.extend(settings(findings).map(Part::from));
+    let (mut sections, mut all_missing) = (Vec::new(), Vec::new());
+    for Part { mut section, missing } in parts {
+        section.text.extend(missing.iter().map(|missing| format!("{}.", capital(missing))));
+        all_missing.extend(missing);
+        if !section.tables.is_empty() || !section.figures.is_empty() || !section.text.is_empty() {
+            sections.push(section);
+        }
     }
+    let caution = crate::CAUTION.into();
+    (Report { title: title(findings), facts: facts(findings), caution, sections }, all_missing)
 }
 
 fn title(findings: &Findings<'_>) -> String {
@@ -42,6 +57,12 @@ fn title(findings: &Findings<'_>) -> String {
         Some(_) => format!("{name} compared with the truth"),
         None => format!("{name} compared with its input"),
     }
+}
+
+/// Without one, inside of a sentence.
+fn small(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map(|first| first.to_lowercase().chain(letters).collect()).unwrap_or_default()
 }
 
 /// With a capital, as titles begin.
@@ -88,7 +109,8 @@ fn facts(findings: &Findings<'_>) -> Vec<(String, String)> {
         facts.push(("Clusters and maps".into(), text));
     }
     if let Some(run) = findings.inputs.run {
-        facts.push(("Model".into(), run.dir.display().to_string()));
+        let dirs: Vec<String> = run.all().map(|run| run.dir.display().to_string()).collect();
+        facts.push(("Model".into(), dirs.join(" and ")));
     }
     facts
 }
@@ -106,9 +128,8 @@ fn summary_section(findings: &Findings<'_>) -> Section {
     }
 }
 
-fn learning(findings: &Findings<'_>) -> Option<Section> {
+fn learning(findings: &Findings<'_>) -> Option<Part> {
     let run = findings.inputs.run?;
-    let runs = || std::iter::once(run).chain(run.other.as_deref());
     // Of two networks, each curve says whose it is, and neither best epoch is marked.
     let is_one = run.other.is_none();
     let curve = |run: &TrainedRun, name: &str, of: fn(&super::Epoch) -> f64| Series {
@@ -135,21 +156,31 @@ fn learning(findings: &Findings<'_>) -> Option<Section> {
         chart: Chart::Lines {
             x: "epoch".into(),
             y: format!("mean squared error, {}", run.config.transform.formula()),
-            series: runs().flat_map(curves).collect(),
+            series: run.all().flat_map(curves).collect(),
             mark: mark.filter(|_| is_one),
             log_y: true,
         },
     };
-    Some(Section { title: "Training".into(), text: Vec::new(), tables: Vec::new(), figures: vec![figure] })
+    let mut part = Part::from(Section { title: "Training".into(), ..Section::default() });
+    if run.all().all(|run| run.history.is_empty()) {
+        part.missing.push(format!("no learning curve: {} has no epochs", run.dir.display()));
+    } else {
+        part.section.figures.push(figure);
+    }
+    Some(part)
 }
 
-fn errors(findings: &Findings<'_>) -> Section {
+fn errors(findings: &Findings<'_>) -> Part {
     let names = findings.grouping.names();
     let groups = names.into_iter().zip(&findings.sums.groups).filter(|(_, errors)| errors.moments.n() > 0);
     let groups: Vec<Violin> = groups.map(|((name, imputed), errors)| violin(name, imputed, errors)).collect();
     let reference = if findings.inputs.truth.is_some() { "truth" } else { "input" };
-    let mut figures = Vec::new();
-    if !groups.is_empty() {
+    let (mut figures, mut missing) = (Vec::new(), Vec::new());
+    if groups.is_empty() {
+        missing.push(format!(
+            "no distribution of errors: all joint entries are 0 in the input and the {reference}"
+        ));
+    } else {
         figures.push(Figure {
             id: "errors".into(),
             title: format!("Imputed minus {reference}"),
@@ -168,7 +199,15 @@ fn errors(findings: &Findings<'_>) -> Section {
     {
         let pairs = &findings.sums.pairs[kind];
         let all = findings.sums.kinds[kind][0].n();
-        if pairs.is_empty() || (kind == IMPUTED && findings.inputs.truth.is_none()) {
+        if kind == IMPUTED && findings.inputs.truth.is_none() {
+            continue;
+        }
+        if pairs.is_empty() {
+            let why = match kind {
+                IMPUTED => "whatever is not 0 in the truth is not 0 in the input either",
+                _ => "all joint entries of the input are 0",
+            };
+            missing.push(format!("no figure of {name} entries: {why}"));
             continue;
         }
         let drawn = if pairs.len() as u64 == all {
@@ -183,12 +222,8 @@ fn errors(findings: &Findings<'_>) -> Section {
             chart: density(pairs, reference),
         });
     }
-    Section {
-        title: "Errors".into(),
-        text: Vec::new(),
-        tables: vec![summary::groups(findings.metrics)],
-        figures,
-    }
+    let tables = vec![summary::groups(findings.metrics)];
+    Part { section: Section { title: "Errors".into(), tables, figures, ..Section::default() }, missing }
 }
 
 fn violin(name: String, imputed: bool, errors: &Errors) -> Violin {
@@ -246,7 +281,7 @@ fn histogram(
     x: &str,
     y: &str,
     edges: Vec<f64>,
-    series: &[(&str, Vec<f64>)],
+    series: &[(&str, &[f64])],
 ) -> Figure {
     let series = series
         .iter()
@@ -267,38 +302,49 @@ fn histogram(
     }
 }
 
-fn correlations(findings: &Findings<'_>) -> Section {
-    let of_genes: Vec<Scores> = findings
-        .sums
-        .genes
-        .iter()
-        .map(|gene| Scores::new(&gene.imputed, &gene.input, &gene.nonzero))
-        .collect();
-    let (mut figures, mut rows) = (Vec::new(), Vec::new());
-    for (noun, scores) in [("gene", &of_genes), ("cell", &findings.sums.cells)] {
-        let of = |score: fn(&Scores) -> f64| scores.iter().map(score).collect::<Vec<f64>>();
-        let (before, after) = (of(|s| s.pearson_input), of(|s| s.pearson));
-        let lowest = before.iter().chain(&after).fold(0.0, |low: f64, &r| low.min(r));
-        figures.push(histogram(
-            &format!("{noun}-correlation"),
-            &format!("Correlation with the truth, by {noun}"),
-            &format!("Pearson's, over all entries of a {noun}; constant ones have none. The further right, the better."),
-            &format!("Pearson's correlation, {LOG}"),
-            &format!("{noun}s"),
-            edges(lowest, 1.0, BINS),
-            &[("input", before), ("imputed", after)],
-        ));
-        let (before, after) = (of(|s| s.sd_ratio_input), of(|s| s.sd_ratio));
-        figures.push(histogram(
-            &format!("{noun}-sd-ratio"),
-            &format!("Standard deviation against that of the truth, by {noun}"),
-            "1 is the truth's own spread; below it, imputation has smoothed. Larger ratios are in the last bin.",
-            &format!("standard deviation / that of the truth, {LOG}"),
-            &format!("{noun}s"),
-            edges(0.0, last_edge(&[&before, &after]), BINS),
-            &[("input", before), ("imputed", after)],
-        ));
+/// Histograms of the scores of all genes or cells, before and after.
+fn score_figures(noun: &str, scores: &[Scores], part: &mut Part) {
+    let of = |score: fn(&Scores) -> f64| scores.iter().map(score).collect::<Vec<f64>>();
+    let mut push = |figure: Figure, before: &[f64], after: &[f64], why: &str| {
+        if before.iter().chain(after).any(|value| value.is_finite()) {
+            part.section.figures.push(figure);
+        } else {
+            part.missing.push(format!("no figure of the {}: {why}", small(&figure.title)));
+        }
+    };
+    let (before, after) = (of(|s| s.pearson_input), of(|s| s.pearson));
+    let lowest = before.iter().chain(&after).fold(0.0, |low: f64, &r| low.min(r));
+    let figure = histogram(
+        &format!("{noun}-correlation"),
+        &format!("Correlation with the truth, by {noun}"),
+        &format!(
+            "Pearson's, over all entries of a {noun}; constant ones have none. The further right, the better."
+        ),
+        &format!("Pearson's correlation, {LOG}"),
+        &format!("{noun}s"),
+        edges(lowest, 1.0, BINS),
+        &[("input", &before), ("imputed", &after)],
+    );
+    push(figure, &before, &after, &format!("all {noun}s are constant in the truth, or else imputed"));
+    let (before, after) = (of(|s| s.sd_ratio_input), of(|s| s.sd_ratio));
+    let figure = histogram(
+        &format!("{noun}-sd-ratio"),
+        &format!("Standard deviation against that of the truth, by {noun}"),
+        "1 is the truth's own spread; below it, imputation has smoothed. Larger ratios are in the last bin.",
+        &format!("standard deviation / that of the truth, {LOG}"),
+        &format!("{noun}s"),
+        edges(0.0, last_edge(&[&before, &after]), BINS),
+        &[("input", &before), ("imputed", &after)],
+    );
+    push(figure, &before, &after, &format!("all {noun}s are constant in the truth"));
+}
+
+fn correlations(findings: &Findings<'_>) -> Part {
+    let mut part = Part::default();
+    for (noun, scores) in [("gene", &findings.sums.gene_scores), ("cell", &findings.sums.cells)] {
+        score_figures(noun, scores, &mut part);
     }
+    let mut rows = Vec::new();
     let metrics = findings.metrics;
     for (noun, found) in [("gene", &metrics.per_gene), ("cell", &metrics.per_cell)] {
         let Some(found) = found else { continue };
@@ -325,7 +371,9 @@ fn correlations(findings: &Findings<'_>) -> Section {
     let text = "Over all entries: where an imputation takes every zero of the input for a missing value, as LATE does, the zeros \
                 of the truth count against it. Every gene is in genes.csv, every cell in cells.csv."
         .to_owned();
-    Section { title: "Genes and cells".into(), text: vec![text], tables: vec![table], figures }
+    part.section =
+        Section { title: "Genes and cells".into(), text: vec![text], tables: vec![table], ..part.section };
+    part
 }
 
 /// Beyond nearly all of the ratios, and beyond 1.
@@ -367,7 +415,7 @@ fn zero_rates(genes: &[Gene], n_cells: f64) -> Vec<ZeroRates> {
         .collect()
 }
 
-fn zeros(findings: &Findings<'_>) -> Section {
+fn zeros(findings: &Findings<'_>) -> Part {
     let rates = zero_rates(&findings.sums.genes, findings.cells.len() as f64);
     let with_truth = findings.inputs.truth.is_some();
     let series = [("truth", 0), ("input", 1), ("imputed, below half a count", 2)];
@@ -390,48 +438,113 @@ fn zeros(findings: &Findings<'_>) -> Section {
             log_y: false,
         },
     };
-    Section { title: "Zeros".into(), text: Vec::new(), tables: Vec::new(), figures: vec![figure] }
+    let mut part = Part::from(Section { title: "Zeros".into(), ..Section::default() });
+    if rates.is_empty() {
+        part.missing.push(format!("no figure of zeros by expression: all joint entries of the {of} are 0"));
+    } else {
+        part.section.figures.push(figure);
+    }
+    part
 }
 
 /// The run's configuration and timings, and what the imputed file says of itself.
 fn settings(findings: &Findings<'_>) -> Option<Section> {
     let mut tables = Vec::new();
-    let pairs = |id: &str, title: &str, rows: Vec<(String, Field)>| Table {
-        id: id.into(),
-        title: title.into(),
-        columns: vec!["setting".into(), "value".into()],
-        rows: rows.into_iter().map(|(name, value)| vec![Field::Text(name), value]).collect(),
-    };
     if let Some(run) = findings.inputs.run {
-        // By way of text, in which numbers of 32 bits have the digits that were typed.
-        let config = serde_json::to_string(&run.config).unwrap_or_default();
-        let config: serde_json::Value = serde_json::from_str(&config).unwrap_or_default();
-        let rows = config.as_object().into_iter().flatten();
-        let rows = rows.map(|(name, value)| (name.clone(), Field::Text(value.to_string().replace('"', ""))));
-        tables.push(pairs("configuration", "Configuration of the run", rows.collect()));
-        let seconds: f64 = run.history.iter().map(|epoch| epoch.seconds).sum();
-        let n = run.history.len();
-        let rate = run.history.iter().map(|epoch| epoch.samples_per_second).sum::<f64>() / n as f64;
-        let rows = vec![
-            ("epochs".to_owned(), Field::Count(n as u64)),
-            (
-                "best epoch".to_owned(),
-                run.best().map_or(Field::Text(String::new()), |best| Field::Count(best.epoch)),
-            ),
-            (
-                "best validation error".to_owned(),
-                Field::Number(run.best().map_or(f64::NAN, |b| b.validation_loss)),
-            ),
-            ("seconds".to_owned(), Field::Number(seconds)),
-            ("seconds an epoch".to_owned(), Field::Number(seconds / n as f64)),
-            ("samples a second".to_owned(), Field::Number(rate)),
-        ];
-        tables.push(pairs("timings", "Timings", rows));
+        tables.push(by_network("configuration", "Configuration of the run", run, configuration));
+        tables.push(by_network("timings", "Timings", run, timings));
     }
     let record = findings.inputs.imputed.record;
     if !record.is_empty() {
-        let rows = record.iter().map(|(name, text)| (name.clone(), Field::Text(text.clone()))).collect();
-        tables.push(pairs("imputed-record", "What the imputed file says of itself", rows));
+        let rows = record.iter().map(|(name, text)| {
+            let json = serde_json::from_str(text).ok().filter(serde_json::Value::is_object);
+            vec![name.clone(), json.map_or_else(|| text.clone(), |json| readable(&json, false))]
+        });
+        tables.push(Table {
+            id: "imputed-record".into(),
+            title: "What the imputed file says of itself".into(),
+            columns: vec!["setting".into(), "value".into()],
+            rows: rows.map(|row| row.into_iter().map(Field::Text).collect()).collect(),
+        });
     }
     (!tables.is_empty()).then(|| Section { title: "Settings".into(), tables, ..Section::default() })
+}
+
+/// A table with a column for each of a run's networks.
+fn by_network(id: &str, title: &str, run: &TrainedRun, of: fn(&TrainedRun) -> Vec<(String, Field)>) -> Table {
+    let column = |run: &TrainedRun| format!("{} as features", run.config.features_name());
+    let columns = run.all().map(|one| if run.other.is_none() { "value".into() } else { column(one) });
+    let mut rows: Vec<Vec<Field>> = Vec::new();
+    for (n, network) in run.all().enumerate() {
+        for (name, value) in of(network) {
+            let name = Field::Text(name);
+            // What only one of them says is empty for the other.
+            let place = rows.iter().position(|row| row[0] == name).unwrap_or(rows.len());
+            if place == rows.len() {
+                rows.push(vec![name]);
+            }
+            rows[place].resize(n + 1, Field::Text(String::new()));
+            rows[place].push(value);
+        }
+    }
+    rows.iter_mut().for_each(|row| row.resize(1 + run.all().count(), Field::Text(String::new())));
+    let columns = std::iter::once("setting".into()).chain(columns).collect();
+    Table { id: id.into(), title: title.into(), columns, rows }
+}
+
+fn configuration(run: &TrainedRun) -> Vec<(String, Field)> {
+    // By way of text, in which numbers of 32 bits have the digits that were typed.
+    let config = serde_json::to_string(&run.config).unwrap_or_default();
+    let config: serde_json::Value = serde_json::from_str(&config).unwrap_or_default();
+    let rows = config.as_object().into_iter().flatten();
+    rows.map(|(name, value)| (name.clone(), Field::Text(readable(value, false)))).collect()
+}
+
+/// JSON without its signs, as far as it is clear what belongs together.
+fn readable(value: &serde_json::Value, is_inner: bool) -> String {
+    use serde_json::Value;
+    let (all, signs) = match value {
+        Value::String(text) => return text.clone(),
+        Value::Array(list) => {
+            (list.iter().map(|value| readable(value, true)).collect::<Vec<_>>(), ["[", "]"])
+        }
+        Value::Object(map) => {
+            let pair = |(name, value)| format!("{name}: {}", readable(value, true));
+            (map.iter().map(pair).collect(), ["(", ")"])
+        }
+        other => return other.to_string(),
+    };
+    let [open, close] = if is_inner { signs } else { [""; 2] };
+    format!("{open}{}{close}", all.join(", "))
+}
+
+fn timings(run: &TrainedRun) -> Vec<(String, Field)> {
+    let seconds: f64 = run.history.iter().map(|epoch| epoch.seconds).sum();
+    let n = run.history.len();
+    let rate = run.history.iter().map(|epoch| epoch.samples_per_second).sum::<f64>() / n as f64;
+    let best = run.best();
+    let best_epoch = best.map_or(Field::Text(String::new()), |best| Field::Count(best.epoch));
+    let rows = [
+        ("epochs", Field::Count(n as u64)),
+        ("best epoch", best_epoch),
+        ("best validation error", Field::Number(best.map_or(f64::NAN, |best| best.validation_loss))),
+        ("seconds", Field::Number(seconds)),
+        ("seconds an epoch", Field::Number(seconds / n as f64)),
+        ("samples a second", Field::Number(rate)),
+    ];
+    rows.map(|(name, value)| (name.to_owned(), value)).to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_read_as_text() {
+        let json = r#"{"hidden":[64,16],"rate":0.0003,"validation":{"by":"entries","holdout":0.05}}"#;
+        let value = serde_json::from_str(json).unwrap();
+        let expected = "hidden: [64, 16], rate: 0.0003, validation: (by: entries, holdout: 0.05)";
+        assert_eq!(readable(&value, false), expected);
+        assert_eq!(readable(&value["hidden"], false), "64, 16");
+    }
 }

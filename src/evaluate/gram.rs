@@ -63,6 +63,7 @@ impl Centred {
 #[derive(Clone, Debug)]
 pub(super) struct Gram {
     pub(super) centred: Centred,
+    pub(super) n_cells: usize,
     pub(super) products: Array2<f64>,
 }
 
@@ -81,10 +82,13 @@ pub(super) fn grams(
     sets: Vec<Centred>,
     progress: &dyn Fn(u64),
 ) -> Result<Vec<Gram>> {
-    let mut grams: Vec<Gram> = sets
-        .into_iter()
-        .map(|centred| Gram { products: Array2::zeros((centred.width(), centred.width())), centred })
-        .collect();
+    let n_cells = matrices.cells.len();
+    let empty = |centred: Centred| Gram {
+        products: Array2::zeros((centred.width(), centred.width())),
+        centred,
+        n_cells,
+    };
+    let mut grams: Vec<Gram> = sets.into_iter().map(empty).collect();
     let mut values: Vec<Vec<f64>> =
         grams.iter().map(|gram| vec![0.0; CHUNK_CELLS * gram.centred.width()]).collect();
     matrices.visit(CHUNK_CELLS, &mut |chunk| {
@@ -163,12 +167,20 @@ fn mirror(products: &mut Array2<f64>) {
 
 /// Correlations of a set of genes; NaN where a gene is constant.
 pub(super) fn correlations(gram: &Gram) -> Array2<f64> {
+    /// What rounding leaves of a constant gene's variance, in units of its mean's last place; values in single precision
+    /// that differ at all have more.
+    const ROUNDING: f64 = 16.0;
     let diagonal = gram.products.diag().to_owned();
-    // What rounding leaves of a constant gene is no variance.
-    let is_constant = |gene: usize, n: f64| diagonal[gene] <= n * f64::EPSILON * f64::EPSILON;
-    let n = gram.products.nrows() as f64;
+    let is_constant: Vec<bool> = diagonal
+        .iter()
+        .zip(&gram.centred.means)
+        .map(|(squares, mean)| {
+            let variance = squares / gram.n_cells.max(1) as f64;
+            variance <= (ROUNDING * f64::EPSILON * mean).powi(2)
+        })
+        .collect();
     Array2::from_shape_fn(gram.products.dim(), |(a, b)| {
-        if is_constant(a, n) || is_constant(b, n) {
+        if is_constant[a] || is_constant[b] {
             return f64::NAN;
         }
         (gram.products[[a, b]] / (diagonal[a] * diagonal[b]).sqrt()).clamp(-1.0, 1.0)
@@ -251,4 +263,37 @@ fn look_up(wanted: &Wanted<'_>, row: &Row) -> Looked {
     });
     let pick = |which: &Which| wanted.genes.iter().map(|&gene| which.of(row).logs[gene as usize]).collect();
     (components.collect(), wanted.of.iter().map(pick).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two genes of `values`, the second the double of the first, about `means`.
+    fn gram(values: &[f64], means: [f64; 2]) -> Gram {
+        let mut products = Array2::zeros((2, 2));
+        for &value in values {
+            let centred = [value - means[0], 2.0 * value - means[1]];
+            for (place, product) in products.indexed_iter_mut() {
+                let (a, b): (usize, usize) = place;
+                *product += centred[a] * centred[b];
+            }
+        }
+        let centred = Centred { which: Which::Input, genes: vec![0, 1], means: means.to_vec() };
+        Gram { centred, products, n_cells: values.len() }
+    }
+
+    #[test]
+    fn what_rounding_leaves_is_no_correlation_however_many_cells_there_are() {
+        let off = 4.0 * f64::EPSILON * 0.3;
+        for n in [10, 1_000_000] {
+            let constant = gram(&vec![0.3; n], [0.3 + off, 0.6 + 2.0 * off]);
+            assert!(correlations(&constant)[[0, 1]].is_nan(), "{n}");
+        }
+        // A single cell with a weak trace of the gene.
+        let mut rare = vec![0.0; 100_000];
+        rare[7] = 1e-12;
+        let means = [1e-12 / 1e5, 2e-12 / 1e5];
+        assert!((correlations(&gram(&rare, means))[[0, 1]] - 1.0).abs() < 1e-9);
+    }
 }

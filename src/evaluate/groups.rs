@@ -11,24 +11,35 @@ const BIN: f64 = 0.01;
 const REACH: f64 = 8.0;
 /// Stream of the generator that chooses the pairs which are ranked: beyond those of training.
 const PAIRS_STREAM: u32 = 1 << 17;
-/// Pairs that are ranked exactly; of more, a sample of about that many.
-pub(super) const MOST_PAIRS: u64 = 1 << 22;
 
 /// How entries are told apart.
 #[derive(Clone, Debug)]
 pub enum Grouping {
     /// Observed and imputed ones.
     Plain,
-    /// For every joint cell its part (training, validation, test), and in each observed and imputed ones.
-    Cells(Vec<u8>),
+    /// For every joint cell its part, and in each observed and imputed ones.
+    Cells(Vec<Part>),
     /// The same for every joint gene.
-    Genes(Vec<u8>),
+    Genes(Vec<Part>),
     /// Observed ones that were trained on, observed ones that were held out, and imputed ones.
     Entries(Holdout),
 }
 
-/// The parts of a split.
-pub(super) const PARTS: [&str; 3] = ["training", "validation", "test"];
+/// The part of a split that a sample is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Trained on.
+    Training,
+    /// Scored after every epoch.
+    Validation,
+    /// Kept apart.
+    Test,
+    /// In none of them: without entries, or not of the run's input.
+    None,
+}
+
+/// The parts' names, in order.
+const PARTS: [&str; 4] = ["training", "validation", "test", "in no part"];
 
 impl Grouping {
     /// For every group its name and whether it is of imputed entries.
@@ -52,8 +63,8 @@ impl Grouping {
     pub(super) fn of(&self, cell: usize, gene: usize, key: u64, column: u32, imputed: bool) -> usize {
         match self {
             Self::Plain => usize::from(imputed),
-            Self::Cells(parts) => 2 * usize::from(parts[cell]) + usize::from(imputed),
-            Self::Genes(parts) => 2 * usize::from(parts[gene]) + usize::from(imputed),
+            Self::Cells(parts) => 2 * parts[cell] as usize + usize::from(imputed),
+            Self::Genes(parts) => 2 * parts[gene] as usize + usize::from(imputed),
             Self::Entries(_) if imputed => 2,
             Self::Entries(holdout) => usize::from(holdout.hides(key, column)),
         }
@@ -144,10 +155,10 @@ pub(super) struct PairSample {
 }
 
 impl PairSample {
-    /// Of at most about `n` pairs.
-    pub(super) fn new(n: u64, seed: u64) -> Self {
+    /// All of `n` pairs, or about `most` of them.
+    pub(super) fn new(n: u64, most: u64, seed: u64) -> Self {
         #[expect(clippy::cast_possible_truncation, reason = "a share")]
-        let share = if n <= MOST_PAIRS { 1.0 } else { (MOST_PAIRS as f64 / n as f64) as f32 };
+        let share = if n <= most { 1.0 } else { (most as f64 / n as f64) as f32 };
         Self { seed, share }
     }
 

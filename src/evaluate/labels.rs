@@ -1,15 +1,21 @@
 //! Labels of cells, such as their types.
 
 use std::collections::HashMap;
+use std::io::{BufRead, Read};
 use std::path::Path;
 
 use super::join::ABSENT;
 use crate::error::{Error, Result};
 use crate::matrix::{Axis, Column};
+use crate::text::open_text;
 
 /// The column of a table that is taken when none is named.
 const DEFAULT_COLUMN: &str = "label";
-const SHAPE_REMEDY: &str = "give a CSV file whose first line names its columns, barcodes in the first one";
+const SHAPE_REMEDY: &str =
+    "give a csv or tsv file whose first line names its columns, barcodes in the first one";
+const COLUMN_REMEDY: &str = "name a column of cell types with --labels-column, or give a table with --labels";
+/// More are no kinds of cells but names of something else; and clusters would be looked for as many.
+const MOST_LABELS: usize = 200;
 
 /// A label for some cells.
 #[derive(Clone, Debug, Default)]
@@ -25,11 +31,12 @@ pub struct Labels {
 }
 
 impl Labels {
-    /// Reads a table: barcodes in its first column, labels in the one named `column`, else in `label`, else in the
-    /// second of two. Empty labels are none.
+    /// Reads a table, with tabs, semicolons or commas, compressed or not: barcodes in its first column, labels in the one
+    /// named `column`, else in `label`, else in the second of two. Empty labels are none.
     ///
     /// # Errors
-    /// When the file is no such table, a barcode has two labels, or no cell has one.
+    /// When the file is no such table, a barcode has two labels, no cell has one, or they have more than 200 different
+    /// ones.
     pub fn read(path: &Path, column: Option<&str>, cells: &[String]) -> Result<Self> {
         let table = read_table(path, column)?;
         let found: Vec<Option<&str>> =
@@ -47,17 +54,17 @@ impl Labels {
         let used: std::collections::HashSet<&String> =
             cells.iter().filter(|cell| table.labels.contains_key(*cell)).collect();
         let unused = (table.labels.len() - used.len()) as u64;
-        Ok(Self { unused, from: format!("{}, column {}", path.display(), table.column), ..Self::new(&found) })
+        let from = format!("{}, column {}", path.display(), table.column);
+        Ok(Self { unused, from, ..Self::new(path, &format!("column {}", table.column), &found)? })
     }
 
     /// Takes the column `name` of an axis, of which the joint cells are at `positions`.
     ///
     /// # Errors
-    /// When there is no such column, or it holds real numbers or nothing.
+    /// When there is no such column, or it holds real numbers, nothing, or more than 200 different labels.
     pub fn of_column(path: &Path, axis: &Axis, name: &str, positions: &[u32]) -> Result<Self> {
         let problem = |found: String| {
-            let remedy = "name a column of cell types with --labels-column, or give a table with --labels";
-            Error::input(path, format!("obs/{name}"), "a column of labels", found, remedy)
+            Error::input(path, format!("obs/{name}"), "a column of labels", found, COLUMN_REMEDY)
         };
         let texts: Vec<Option<String>> = match axis.column(name) {
             None => {
@@ -90,16 +97,26 @@ impl Labels {
         if found.iter().all(Option::is_none) {
             return Err(problem("no label at all".into()));
         }
-        Ok(Self { from: format!("{}, obs/{name}", path.display()), ..Self::new(&found) })
+        let from = format!("{}, obs/{name}", path.display());
+        Ok(Self { from, ..Self::new(path, &format!("obs/{name}"), &found)? })
     }
 
-    fn new(found: &[Option<&str>]) -> Self {
+    fn new(path: &Path, object: &str, found: &[Option<&str>]) -> Result<Self> {
         let mut names: Vec<&str> = found.iter().copied().flatten().collect();
         names.sort_unstable();
         names.dedup();
+        if names.len() > MOST_LABELS {
+            return Err(Error::input(
+                path,
+                object,
+                format!("at most {MOST_LABELS} different labels of cells, such as their types"),
+                format!("{}, such as {:?} and {:?}", names.len(), names[0], names[1]),
+                COLUMN_REMEDY,
+            ));
+        }
         let numbers: HashMap<&str, u32> = names.iter().copied().zip(0..).collect();
         let of = found.iter().map(|label| label.map_or(ABSENT, |label| numbers[label])).collect();
-        Self { names: names.into_iter().map(str::to_owned).collect(), of, ..Self::default() }
+        Ok(Self { names: names.into_iter().map(str::to_owned).collect(), of, ..Self::default() })
     }
 
     /// Cells without a label.
@@ -116,8 +133,13 @@ struct Table {
 }
 
 fn read_table(path: &Path, column: Option<&str>) -> Result<Table> {
-    let file = std::fs::File::open(path).map_err(|e| Error::io(path, "open", e))?;
-    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(file);
+    let mut file = open_text(path)?;
+    let mut first_line = Vec::new();
+    file.read_until(b'\n', &mut first_line).map_err(|e| Error::io(path, "read", e))?;
+    let mut reader = csv::ReaderBuilder::new()
+        .delimiter(delimiter(&first_line))
+        .trim(csv::Trim::All)
+        .from_reader(first_line.chain(file));
     let headers = reader.headers().map_err(|e| unreadable(path, &e))?.clone();
     let chosen = match column {
         Some(name) => headers.iter().skip(1).position(|header| header == name),
@@ -161,6 +183,16 @@ fn read_table(path: &Path, column: Option<&str>) -> Result<Table> {
     Ok(table)
 }
 
+/// What stands between the fields of a table with this first line. Names of columns may have commas in them, but no tabs.
+fn delimiter(line: &[u8]) -> u8 {
+    let count = |byte: u8| memchr::memchr_iter(byte, line).count();
+    match (count(b'\t'), count(b';'), count(b',')) {
+        (1.., ..) => b'\t',
+        (0, semicolons, commas) if semicolons > commas => b';',
+        _ => b',',
+    }
+}
+
 fn unreadable(path: &Path, error: &csv::Error) -> Error {
     if let csv::ErrorKind::Io(source) = error.kind() {
         return Error::io(path, "read", std::io::Error::new(source.kind(), source.to_string()));
@@ -193,6 +225,47 @@ mod tests {
         assert_eq!(table("Barcode,celltype\na,T\n", None).unwrap().names, ["T"]);
         assert_eq!(table("barcode,donor,label\na,1,T\n", None).unwrap().names, ["T"]);
         assert_eq!(table("barcode,donor,label\na,1,T\n", Some("donor")).unwrap().names, ["1"]);
+    }
+
+    #[test]
+    fn tables_with_tabs_and_compressed_ones_are_read_alike() {
+        let read = |bytes: &[u8]| {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(file.path(), bytes).unwrap();
+            Labels::read(file.path(), None, &cells()).unwrap()
+        };
+        for text in [
+            "barcode\tdonor, sex\tlabel\na\tx\tB, naive\nc\ty\tT\n",
+            "\u{feff}barcode;donor;label\r\na;x;B, naive\r\nc;y;T\r\n",
+        ] {
+            let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            std::io::Write::write_all(&mut gzip, text.as_bytes()).unwrap();
+            for labels in [read(text.as_bytes()), read(&gzip.finish().unwrap())] {
+                assert_eq!(
+                    (labels.names, labels.of),
+                    (vec!["B, naive".into(), "T".into()], vec![0, ABSENT, 1])
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn more_labels_than_there_are_kinds_of_cells_are_refused() {
+        let cells: Vec<String> = (0..201).map(|cell| format!("cell{cell}")).collect();
+        let axis = |n: i64| Axis {
+            names: cells.clone(),
+            columns: vec![("donor".into(), Column::Integers((0..201).map(|cell| cell % n).collect()))],
+        };
+        let positions: Vec<u32> = (0..201).collect();
+        let read = |n| Labels::of_column(Path::new("file"), &axis(n), "donor", &positions);
+        assert_eq!(read(200).unwrap().names.len(), 200);
+        let message = read(201).unwrap_err().to_string();
+        assert!(message.contains("at most 200") && message.contains("found 201"), "{message}");
+        let text: String = cells.iter().map(|cell| format!("{cell},{cell}\n")).collect();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), format!("barcode,donor\n{text}")).unwrap();
+        let message = Labels::read(file.path(), None, &cells).unwrap_err().to_string();
+        assert!(message.contains("column donor: expected at most 200"), "{message}");
     }
 
     #[test]

@@ -20,7 +20,7 @@ use crate::parallel;
 /// Cells of a map.
 const MAP_CELLS: usize = 5000;
 /// Pairs of genes that are shown when none is asked for.
-const SHOWN_PAIRS: usize = 3;
+pub(super) const SHOWN_PAIRS: usize = 3;
 
 /// One matrix's cells.
 #[derive(Clone, Debug)]
@@ -46,6 +46,8 @@ pub(super) struct Cells {
     /// Labels of `sampled`.
     pub(super) labels: Vec<u32>,
     pub(super) views: Vec<View>,
+    /// Whether maps were to be made.
+    pub(super) with_maps: bool,
     pub(super) correlations: Option<GeneCorrelations>,
     /// Pairs of joint genes to be shown.
     pub(super) pairs: Vec<(u32, u32)>,
@@ -60,11 +62,23 @@ pub(super) struct Cells {
 /// Tells how far a step is: its name, cells done since the last call, and all of them.
 pub(super) type Progress<'a> = &'a dyn Fn(&'static str, u64, u64);
 
+/// What is looked at, as far as it does not depend on what the matrices hold.
+#[derive(Clone, Debug)]
+pub(super) struct Drawn {
+    /// Joint cells.
+    pub(super) sampled: Vec<u32>,
+    /// Pairs of joint genes that were asked for.
+    pub(super) pairs: Vec<(u32, u32)>,
+    /// The latent code of the sampled cells, if there is one.
+    pub(super) latent: Option<Array2<f64>>,
+}
+
 /// Reads the matrices twice more.
 pub(super) fn look(
     matrices: &Matrices<'_>,
     genes: &[Gene],
     labels: Option<&Labels>,
+    Drawn { sampled, pairs, latent }: Drawn,
     options: &Options,
     progress: Progress<'_>,
 ) -> Result<Cells> {
@@ -81,33 +95,33 @@ pub(super) fn look(
         sets.extend([Which::Imputed, Which::Input].map(|which| chosen_genes(which, &correlated, genes)));
     }
     let n_cells = matrices.cells.len();
-    let mut grams = grams(matrices, sets, &|n| progress("covariances", n, n_cells as u64))?;
+    let all = n_cells as u64;
+    progress("covariances", 0, all);
+    let mut grams = grams(matrices, sets, &|n| progress("covariances", n, all))?;
     let of_correlations = grams.split_off(which.len());
     let (correlations, likely) = compare_correlations(&of_correlations);
     drop(of_correlations);
     let pairs = match options.gene_pairs.is_empty() {
         true => likely.into_iter().map(|(a, b)| (correlated[a], correlated[b])).collect(),
-        false => find_pairs(&options.gene_pairs, &matrices.genes.names)?,
+        false => pairs,
     };
     let n_variable = grams.first().map_or(0, |gram| gram.centred.width());
+    let of_all = all * grams.len() as u64;
+    progress("axes", 0, of_all);
     let axes = find_axes(grams, n_cells, options.components)?;
-    let all: Vec<u32> = (0..super::join::to_u32(n_cells)).collect();
-    let sampled = draw_cells(&all, options.max_cells, options.seed);
+    progress("axes", of_all, of_all);
     let mut shown: Vec<u32> = pairs.iter().flat_map(|&(a, b)| [a, b]).collect();
     shown.sort_unstable();
     shown.dedup();
     let wanted = Wanted { cells: &sampled, axes: &axes, genes: &shown, of: &which };
-    let Sampled { components, values } =
-        sample(matrices, &wanted, &|n| progress("components", n, n_cells as u64))?;
+    progress("components", 0, all);
+    let Sampled { components, values } = sample(matrices, &wanted, &|n| progress("components", n, all))?;
     let mut views: Vec<View> = axes
         .iter()
         .zip(components)
         .map(|((centred, axes), components)| view(name(centred.which), components, components::share(axes)))
         .collect();
-    let imputed_rows: Vec<u32> =
-        sampled.iter().map(|&cell| matrices.cells.positions[0][cell as usize]).collect();
-    let n_rows = matrices.cells.joint[0].len();
-    if let Some(code) = components::latent(matrices.path, n_rows, &imputed_rows)? {
+    if let Some(code) = latent {
         let (components, axes) = components_of_rows(code, options.components)?;
         views.push(view("latent", components, components::share(&axes)));
     }
@@ -124,6 +138,7 @@ pub(super) fn look(
         sampled,
         labels,
         views,
+        with_maps: options.tsne,
         correlations,
         pairs,
         shown: (which, shown),
@@ -240,7 +255,10 @@ fn most_correlated(matrix: &Array2<f64>) -> Vec<(usize, usize)> {
 }
 
 /// The joint genes of the given names.
-fn find_pairs(pairs: &[(String, String)], names: &[String]) -> Result<Vec<(u32, u32)>> {
+///
+/// # Errors
+/// When there is none of a name.
+pub(super) fn find_pairs(pairs: &[(String, String)], names: &[String]) -> Result<Vec<(u32, u32)>> {
     let find = |name: &String| {
         names.iter().position(|other| other == name).map(super::join::to_u32).ok_or_else(|| Error::Usage {
             problem: format!("--gene-pairs: {name:?} is no gene that all files have"),

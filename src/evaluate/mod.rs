@@ -18,6 +18,7 @@ mod neighbours;
 mod openproblems;
 mod pass;
 mod pca;
+mod plan;
 mod rows;
 mod run;
 mod scale;
@@ -31,7 +32,7 @@ mod tsne;
 use std::path::Path;
 
 pub use gram::Which;
-pub use groups::{Errors, Grouping};
+pub use groups::{Errors, Grouping, Part};
 pub use join::{ABSENT, Join, Side};
 pub use labels::Labels;
 pub use metrics::{
@@ -44,7 +45,7 @@ pub use pass::{Gene, Scores};
 pub use rows::ImputedRows;
 pub use run::evaluate;
 pub use scale::Scale;
-pub use tables::METRICS_FILE;
+pub use tables::refuse_tables;
 pub use trained::{Epoch, TrainedRun};
 
 use crate::io::Source;
@@ -112,6 +113,8 @@ pub struct Options {
     pub gene_pairs: Vec<(String, String)>,
     /// Whether tSNE maps are made.
     pub tsne: bool,
+    /// Entries that are ranked for Spearman's correlation; of more, a sample of about that many.
+    pub ranked_entries: u64,
     /// Bytes of memory that may be used.
     pub memory: u64,
     /// Seed of everything drawn.
@@ -126,6 +129,7 @@ impl Default for Options {
             correlated_genes: 500,
             gene_pairs: Vec::new(),
             tsne: true,
+            ranked_entries: 1 << 22,
             memory: u64::MAX,
             seed: 2,
         }
@@ -139,8 +143,10 @@ pub struct Evaluation {
     pub metrics: Metrics,
     /// The page.
     pub report: Report,
-    /// What the user should know.
-    pub notes: Vec<String>,
+    /// What the user must not miss.
+    pub warnings: Vec<String>,
+    /// Figures that cannot be drawn, and why; the page says so, too.
+    pub missing: Vec<String>,
     /// Names of the cells, with their labels and scores.
     cells: tables::Cells,
     /// Names of the genes, with what is known of them.

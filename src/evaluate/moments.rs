@@ -40,6 +40,11 @@ impl Moments {
         if other.n == 0.0 {
             return;
         }
+        if self.n == 0.0 {
+            // n * mean / n is not always the mean, and what is left of it would be a variance of constant values.
+            *self = *other;
+            return;
+        }
         let n = self.n + other.n;
         let deltas = [other.mean[0] - self.mean[0], other.mean[1] - self.mean[1]];
         let weight = self.n * other.n / n;
@@ -188,10 +193,14 @@ mod tests {
 
     #[test]
     fn constant_values_have_no_correlation_in_any_parts() {
-        let constant: Vec<_> = pairs().iter().map(|&(value, _)| (value, 0.1 + 0.2)).collect();
-        let mut parts = of(&constant[..7]);
-        parts.add(&of(&constant[7..]));
-        assert_eq!((parts.pearson(), parts.sd_ratio()), (None, None));
+        for level in (1..2000).map(|k| f64::from(k).log10()) {
+            let constant: Vec<_> = pairs()[..40].iter().map(|&(value, _)| (value, level)).collect();
+            let mut parts = Moments::default();
+            for part in [&constant[..7], &constant[7..20], &constant[20..]] {
+                parts.add(&of(part));
+            }
+            assert_eq!((parts.pearson(), parts.sd_ratio(), parts.means()[1]), (None, None, level));
+        }
         assert_eq!(Moments::default().mse(), None);
     }
 

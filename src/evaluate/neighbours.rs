@@ -9,8 +9,16 @@ use crate::parallel::{self, tiles};
 /// Points whose distances to all others one task looks at.
 const TASK_POINTS: usize = 64;
 
+/// A squared distance that is this small against the squares it is the difference of is rounding.
+const ROUNDING: f64 = 1e-14;
+
 /// A neighbour: its distance and which point it is.
 pub(super) type Neighbour = (f64, usize);
+
+/// Bytes that a task holds where there are `n` points.
+pub(super) fn task_bytes(n: usize) -> usize {
+    TASK_POINTS * n * size_of::<f64>()
+}
 
 /// Hands `look` every point with its distances to all points, and returns what it makes of them, in order.
 fn each<T: Send>(points: &Array2<f64>, look: impl Fn(usize, &mut [f64]) -> T + Sync + Send) -> Vec<T> {
@@ -22,7 +30,10 @@ fn each<T: Send>(points: &Array2<f64>, look: impl Fn(usize, &mut [f64]) -> T + S
         for (point, mut products) in rows.zip(distances.rows_mut()) {
             let Some(products) = products.as_slice_mut() else { unreachable!("it was made row-major") };
             for (product, square) in products.iter_mut().zip(&squares) {
-                *product = (squares[point] + square - 2.0 * *product).max(0.0).sqrt();
+                let both = squares[point] + square;
+                let squared = both - 2.0 * *product;
+                // Equal points are at distance 0, whatever rounding leaves.
+                *product = if squared > ROUNDING * both { squared.sqrt() } else { 0.0 };
             }
             products[point] = 0.0;
             out.push(look(point, products));
@@ -32,10 +43,11 @@ fn each<T: Send>(points: &Array2<f64>, look: impl Fn(usize, &mut [f64]) -> T + S
     parts.into_iter().flatten().collect()
 }
 
-/// The `k` nearest of a point's neighbours, nearest first; of equally near ones the first.
-fn nearest(point: usize, distances: &[f64], k: usize) -> Vec<Neighbour> {
+/// The `k` nearest of a point's neighbours, nearest first; of equally near ones the one with the lowest `place`.
+fn nearest(point: usize, distances: &[f64], k: usize, place: impl Fn(usize) -> usize) -> Vec<Neighbour> {
     let mut order: Vec<Neighbour> = Vec::with_capacity(2 * k + 1);
-    let compare = |a: &Neighbour, b: &Neighbour| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1));
+    let compare =
+        |a: &Neighbour, b: &Neighbour| a.0.total_cmp(&b.0).then_with(|| place(a.1).cmp(&place(b.1)));
     let mut limit = f64::INFINITY;
     for (other, &distance) in distances.iter().enumerate() {
         if distance > limit || other == point {
@@ -53,9 +65,9 @@ fn nearest(point: usize, distances: &[f64], k: usize) -> Vec<Neighbour> {
     order
 }
 
-/// The `k` nearest neighbours of every point.
+/// The `k` nearest neighbours of every point; of equally near ones the first.
 pub(super) fn neighbours(points: &Array2<f64>, k: usize) -> Vec<Vec<Neighbour>> {
-    each(points, |point, distances| nearest(point, distances, k))
+    each(points, |point, distances| nearest(point, distances, k, |other| other))
 }
 
 /// How labelled points lie to each other.
@@ -67,7 +79,8 @@ pub(super) struct Separation {
     pub(super) purity: Option<f64>,
 }
 
-/// Silhouette and purity among `k` neighbours of points with these labels, numbered from 0.
+/// Silhouette and purity among `k` neighbours of points with these labels, numbered from 0. Of equally near neighbours the
+/// first ones count.
 pub(super) fn separation(points: &Array2<f64>, labels: &[u32], k: usize) -> Separation {
     let n = points.nrows();
     if n < 2 {
@@ -81,9 +94,8 @@ pub(super) fn separation(points: &Array2<f64>, labels: &[u32], k: usize) -> Sepa
     let runs = runs(&labels);
     let k = k.min(n - 1);
     let looked = each(&sorted, |point, distances| {
-        // Ties are broken by the place the point had.
         let own = labels[point];
-        let near = nearest(point, distances, k);
+        let near = nearest(point, distances, k, |other| order[other]);
         let same = near.iter().filter(|neighbour| labels[neighbour.1] == own).count();
         (silhouette(own, &runs, distances), same as f64 / k as f64)
     });
@@ -150,6 +162,19 @@ mod tests {
                 assert!((found.0 - expected.0).abs() < 1e-9, "{found:?} {expected:?}");
             }
         }
+    }
+
+    #[test]
+    fn of_equally_near_points_the_first_are_neighbours_whatever_their_labels() {
+        // 40 equal points, of which the first quarter has the later label.
+        let points = Array2::from_shape_fn((40, 3), |(_, axis)| 0.1 + axis as f64 / 3.0);
+        let labels: Vec<u32> = (0..40).map(|point| u32::from(point < 10)).collect();
+        for (point, found) in neighbours(&points, 5).iter().enumerate() {
+            let expected: Vec<usize> = (0..40).filter(|&other| other != point).take(5).collect();
+            assert_eq!(found.iter().map(|near| near.1).collect::<Vec<_>>(), expected);
+        }
+        // Everyone's neighbours are the first points.
+        assert_eq!(separation(&points, &labels, 5).purity, Some(0.25));
     }
 
     #[test]

@@ -106,6 +106,8 @@ impl MeanSquare {
 pub(super) struct Sums {
     pub(super) genes: Vec<Gene>,
     pub(super) cells: Vec<Scores>,
+    /// Of the genes, once all cells are summed up.
+    pub(super) gene_scores: Vec<Scores>,
     /// Against input and truth, over all entries and over those that are not 0 there.
     pub(super) mse: [[MeanSquare; 2]; 2],
     /// Imputed, observed and all entries that are not 0 in the truth; on the logarithmic scale and as counts.
@@ -129,6 +131,7 @@ impl Sums {
         Self {
             genes: vec![Gene::default(); n_genes],
             cells: Vec::new(),
+            gene_scores: Vec::new(),
             mse: Default::default(),
             kinds: Default::default(),
             groups: spec.grouping.names().iter().map(|_| Errors::new()).collect(),
@@ -231,7 +234,8 @@ fn tasks_at_a_time(n_genes: usize) -> usize {
 /// Bytes that the pass holds, beside the pairs.
 pub(super) fn bytes(n_cells: usize, n_genes: usize) -> u64 {
     let sums = (tasks_at_a_time(n_genes) + 1) * n_genes * size_of::<Gene>();
-    (sums + n_cells * size_of::<Scores>()) as u64
+    // They are kept for the tables.
+    (sums + 2 * (n_cells + n_genes) * size_of::<Scores>()) as u64
 }
 
 /// Looks at every entry once.
@@ -251,6 +255,8 @@ pub(super) fn run(matrices: &Matrices<'_>, spec: &Spec<'_>, progress: &dyn Fn(u6
         progress(chunk.rows.len() as u64);
         Ok(())
     })?;
+    let scores = |gene: &Gene| Scores::new(&gene.imputed, &gene.input, &gene.nonzero);
+    total.gene_scores = total.genes.iter().map(scores).collect();
     Ok(total)
 }
 

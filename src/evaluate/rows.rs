@@ -5,14 +5,18 @@ use std::path::Path;
 
 use super::join::{ABSENT, Join};
 use super::scale::{Logs, Scale};
+use crate::budget;
 use crate::error::{Error, Result};
 use crate::io::Source;
 use crate::matrix::RowBlock;
 use crate::parallel::tiles;
 use crate::store::{RowEntries, Store};
 
-/// Rows that are taken from a store of imputed values at a time.
+/// Entries that are taken from a store of imputed values at a time, unless a row alone has more; and the most rows.
+const STORE_ENTRIES: u64 = 1 << 22;
 const STORE_ROWS: usize = 1 << 12;
+/// Bytes of one of them: as it is read, twice while a vector grows, and as a real number.
+const STORED_BYTES: u64 = 2 * (size_of::<u32>() + size_of::<f32>()) as u64 + size_of::<f64>() as u64;
 
 /// Counts of the joint cells and genes.
 #[derive(Clone, Copy, Debug)]
@@ -219,7 +223,7 @@ impl Matrices<'_> {
                 })
                 .map(drop),
             ImputedRows::Store(store) => {
-                for rows in tiles(store.n_rows(), STORE_ROWS) {
+                for rows in spans(&store.summary().row_nnz) {
                     visit(&stored(store, rows.clone())?, rows.start)?;
                     store.release(rows);
                 }
@@ -227,6 +231,37 @@ impl Matrices<'_> {
             }
         }
     }
+}
+
+impl ImputedRows<'_> {
+    /// Bytes of the blocks that are held at a time.
+    pub(super) fn bytes(&self) -> u64 {
+        match self {
+            Self::Stream(source) => budget::block_bytes(source.declared_nnz()),
+            Self::Store(store) => {
+                let row_nnz = &store.summary().row_nnz;
+                let entries = |rows: Range<usize>| row_nnz[rows].iter().sum::<u64>();
+                spans(row_nnz).into_iter().map(entries).max().unwrap_or(0) * STORED_BYTES
+            }
+        }
+    }
+}
+
+/// Cuts rows with so many entries each into runs that are taken at a time.
+fn spans(row_nnz: &[u64]) -> Vec<Range<usize>> {
+    let mut spans = Vec::new();
+    let (mut start, mut entries) = (0, 0);
+    for (row, &nnz) in row_nnz.iter().enumerate() {
+        if row > start && (entries + nnz > STORE_ENTRIES || row - start == STORE_ROWS) {
+            spans.push(start..row);
+            (start, entries) = (row, 0);
+        }
+        entries += nnz;
+    }
+    if start < row_nnz.len() {
+        spans.push(start..row_nnz.len());
+    }
+    spans
 }
 
 /// Rows of a store as a block.
@@ -241,25 +276,96 @@ fn stored(store: &Store, rows: Range<usize>) -> Result<RowBlock> {
     Ok(RowBlock { indptr, indices: entries.indices, values })
 }
 
+/// Cells that one task of [`sums`] and [`joint_entries`] reads, and tasks between two reports of progress.
+const TASK_CELLS: usize = 1 << 10;
+const TASKS: usize = 64;
+
 /// Sums of some matrices over the joint cells and genes.
-pub(super) fn sums(matrices: &Matrices<'_>, of: &[Counts<'_>]) -> Result<Vec<f64>> {
-    /// Cells that one task adds up.
-    const TASK_CELLS: usize = 1 << 10;
-    let parts = crate::parallel::map(tiles(matrices.cells.len(), TASK_CELLS), |cells| {
+///
+/// # Errors
+/// When a file was changed.
+pub(super) fn sums(matrices: &Matrices<'_>, of: &[Counts<'_>], progress: &dyn Fn(u64)) -> Result<Vec<f64>> {
+    let mut total = vec![0.0; of.len()];
+    let mut add = |part: Vec<f64>| total.iter_mut().zip(part).for_each(|(total, part)| *total += part);
+    each_task(matrices, progress, &mut add, |cells| {
         let (mut entries, mut counts) = (RowEntries::default(), vec![0.0; matrices.genes.len()]);
         let mut sums = vec![0.0; of.len()];
-        for cell in cells {
+        for cell in cells.clone() {
             for (matrix, sum) in of.iter().zip(&mut sums) {
                 matrix.read(cell, &mut entries, &mut counts)?;
                 *sum += counts.iter().sum::<f64>();
             }
         }
+        of.iter().for_each(|matrix| matrix.release(cells.clone()));
         Ok(sums)
-    });
-    let mut total = vec![0.0; of.len()];
-    for part in parts {
-        let part: Vec<f64> = part?;
-        total.iter_mut().zip(part).for_each(|(total, part)| *total += part);
-    }
+    })?;
     Ok(total)
+}
+
+/// Entries of the joint cells and genes that are not 0 in the input or in the truth: those that are ranked.
+///
+/// # Errors
+/// When a file was changed.
+pub(super) fn joint_entries(matrices: &Matrices<'_>, progress: &dyn Fn(u64)) -> Result<u64> {
+    let mut total = 0;
+    each_task(matrices, progress, &mut |part: u64| total += part, |cells| {
+        let mut entries = RowEntries::default();
+        let mut counts = [vec![0.0; matrices.genes.len()], vec![0.0; matrices.genes.len()]];
+        let mut n = 0;
+        for cell in cells.clone() {
+            let sides = [Some(&matrices.input), matrices.truth.as_ref()];
+            for (matrix, counts) in sides.iter().zip(&mut counts) {
+                matrix.map_or(Ok(()), |matrix| matrix.read(cell, &mut entries, counts))?;
+            }
+            n += counts[0].iter().zip(&counts[1]).filter(|(a, b)| **a != 0.0 || **b != 0.0).count() as u64;
+        }
+        for matrix in [Some(matrices.input), matrices.truth].into_iter().flatten() {
+            matrix.release(cells.clone());
+        }
+        Ok(n)
+    })?;
+    Ok(total)
+}
+
+/// Hands what `work` makes of runs of joint cells to `add`, in their order.
+fn each_task<T: Send>(
+    matrices: &Matrices<'_>,
+    progress: &dyn Fn(u64),
+    add: &mut dyn FnMut(T),
+    work: impl Fn(Range<usize>) -> Result<T> + Sync + Send,
+) -> Result<()> {
+    for tasks in tiles(matrices.cells.len(), TASK_CELLS).chunks(TASKS) {
+        for part in crate::parallel::map(tasks.to_vec(), &work) {
+            add(part?);
+        }
+        progress(tasks.iter().map(ExactSizeIterator::len).sum::<usize>() as u64);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stored_rows_are_taken_by_their_entries() {
+        let cover = |row_nnz: &[u64]| {
+            let spans = spans(row_nnz);
+            assert_eq!(spans.iter().map(ExactSizeIterator::len).sum::<usize>(), row_nnz.len());
+            assert!(spans.windows(2).all(|pair| pair[0].end == pair[1].start));
+            for rows in &spans {
+                let entries: u64 = row_nnz[rows.clone()].iter().sum();
+                assert!(
+                    rows.len() <= STORE_ROWS && (entries <= STORE_ENTRIES || rows.len() == 1),
+                    "{rows:?}"
+                );
+            }
+            spans
+        };
+        // Dense rows of 30,000 genes: the bound holds, and blocks are worth their tasks.
+        assert!(cover(&[30_000; 5000]).iter().all(|rows| rows.len() <= 139));
+        assert_eq!(cover(&[100; 10_000]).len(), 3);
+        assert_eq!(cover(&[0, STORE_ENTRIES + 1, 0, STORE_ENTRIES, 1]).len(), 4);
+        assert!(cover(&[]).is_empty());
+    }
 }

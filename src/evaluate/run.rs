@@ -1,25 +1,25 @@
 //! Everything in order.
 
-use super::components::{VARIABLE_GENES, distinct};
-use super::groups::{Grouping, MOST_PAIRS, PairSample};
+use super::components::{self, distinct, draw_cells};
+use super::groups::{Grouping, PairSample};
 use super::join::{ABSENT, Join, Side};
 use super::labels::Labels;
-use super::maps::{Cells, Progress, look};
+use super::maps::{Cells, Drawn, Progress, find_pairs, look};
 use super::metrics::{
     Agreement, Clustering, FileFacts, FourErrors, Group, Kind, Kinds, Metrics, Pca, PerElement, VERSION,
     Zeros,
 };
 use super::moments::{Distribution, finite};
 use super::pass::{self, IMPUTED, NONZERO, OBSERVED, Scores, Spec, Sums};
-use super::rows::{Counts, Matrices, sums};
+use super::plan::{Plan, most_entries};
+use super::rows::{Counts, Matrices, joint_entries, sums};
 use super::scale::Logs;
 use super::spearman::{Pair, spearman};
-use super::{Evaluation, Inputs, LabelSource, Matrix, Options, components, figures, gram, tables};
+use super::{Evaluation, Inputs, LabelSource, Matrix, Options, figures, tables};
 use crate::budget;
 use crate::error::{Error, Result};
 use crate::io::Source;
 use crate::matrix::Major;
-use crate::report::Report;
 
 /// What all is computed from.
 pub(super) struct Findings<'a> {
@@ -34,7 +34,7 @@ pub(super) struct Findings<'a> {
 }
 
 /// Files in the order in which they are joined: imputed, input, truth, test.
-fn files<'a>(inputs: &Inputs<'a>) -> Vec<(&'static str, &'a dyn Source)> {
+pub(super) fn files<'a>(inputs: &Inputs<'a>) -> Vec<(&'static str, &'a dyn Source)> {
     let mut files = vec![("imputed", inputs.imputed.source), ("input", inputs.input.source)];
     files.extend(inputs.truth.map(|truth| ("truth", truth.source)));
     files.extend(inputs.test.map(|test| ("test", test.source)));
@@ -56,32 +56,39 @@ fn join(inputs: &Inputs<'_>, major: Major) -> Result<Join> {
 pub fn evaluate(inputs: &Inputs<'_>, options: &Options, progress: Progress<'_>) -> Result<Evaluation> {
     let (cells, genes) = (join(inputs, Major::Cells)?, join(inputs, Major::Genes)?);
     let labels = labels(inputs, &cells)?;
-    budget::check(memory_bytes(inputs, &cells, &genes, options), options.memory, || {
-        "compare fewer cells with --max-cells or fewer genes with --correlated-genes, or allow more with --memory"
-            .into()
-    })?;
+    let drawn = draw(inputs, options, &cells, &genes, labels.as_ref())?;
     let matrices = matrices(inputs, &cells, &genes);
-    let mut notes = Vec::new();
-    let grouping = match inputs.run.map(|run| run.grouping(inputs.input.store, &cells, &genes)).transpose()? {
+    let mut warnings = Vec::new();
+    let grouping = match inputs.run.map(|run| run.grouping(inputs.input, &cells, &genes)).transpose()? {
         Some(Ok(grouping)) => grouping,
-        Some(Err(note)) => {
-            notes.push(note);
+        Some(Err(warning)) => {
+            warnings.push(warning);
             Grouping::Plain
         }
         None => Grouping::Plain,
     };
+    let n_cells = cells.len() as u64;
+    // A step is told of when it begins, too, so that its rate is known.
+    let begin = |name| {
+        progress(name, 0, n_cells);
+        move |n| progress(name, n, n_cells)
+    };
     let molecules = match matrices.test {
-        Some(test) => sums(&matrices, &[matrices.input, test])?,
+        Some(test) => sums(&matrices, &[matrices.input, test], &begin("adding up"))?,
         None => vec![1.0, 1.0],
     };
-    let bound = entries(inputs);
+    // Only where a part of the entries may have to be drawn is it worth to count them.
+    let entries = match most_entries(inputs, &cells, &genes) {
+        most if most <= options.ranked_entries => most,
+        _ => joint_entries(&matrices, &begin("counting"))?,
+    };
     let spec = Spec {
         grouping: &grouping,
-        pairs: PairSample::new(bound, options.seed),
+        pairs: PairSample::new(entries, options.ranked_entries, options.seed),
         test_ratio: molecules[1] / molecules[0],
     };
-    let summed = pass::run(&matrices, &spec, &|n| progress("comparing", n, cells.len() as u64))?;
-    let looked = look(&matrices, &summed.genes, labels.as_ref(), options, progress)?;
+    let summed = pass::run(&matrices, &spec, &begin("comparing"))?;
+    let looked = look(&matrices, &summed.genes, labels.as_ref(), drawn, options, progress)?;
     let metrics =
         measure(inputs, options, (&cells, &genes), &grouping, &summed, &looked, &molecules, labels.as_ref());
     let findings = Findings {
@@ -94,15 +101,33 @@ pub fn evaluate(inputs: &Inputs<'_>, options: &Options, progress: Progress<'_>) 
         looked: &looked,
         metrics: &metrics,
     };
-    let report: Report = figures::report(&findings);
+    let (report, missing) = figures::report(&findings);
     let tables = (tables::Cells::new(&findings), tables::Genes::new(&findings));
-    Ok(Evaluation { metrics, report, notes, cells: tables.0, genes: tables.1 })
+    Ok(Evaluation { metrics, report, warnings, missing, cells: tables.0, genes: tables.1 })
 }
 
-/// The most pairs of values that are not 0 in truth or input.
-fn entries(inputs: &Inputs<'_>) -> u64 {
-    let nnz = |matrix: Matrix<'_>| matrix.store.summary().tally.nnz;
-    nnz(inputs.input).max(inputs.truth.map_or(0, nnz))
+/// Settles what is looked at: what is wrong with it is told before the long work, as is what would not fit in memory.
+fn draw(
+    inputs: &Inputs<'_>,
+    options: &Options,
+    cells: &Join,
+    genes: &Join,
+    labels: Option<&Labels>,
+) -> Result<Drawn> {
+    let pairs = find_pairs(&options.gene_pairs, &genes.names)?;
+    let source = inputs.imputed.source;
+    let latent = components::latent_width(source.path(), source.cells().len())?;
+    let plan = Plan { inputs, options, cells, genes, labels, latent };
+    budget::check(plan.bytes(), options.memory, || {
+        "compare fewer cells with --max-cells or fewer genes with --correlated-genes, or allow more with --memory"
+            .into()
+    })?;
+    let all: Vec<u32> = (0..super::join::to_u32(cells.len())).collect();
+    let sampled = draw_cells(&all, options.max_cells, options.seed);
+    let rows: Vec<u32> = sampled.iter().map(|&cell| cells.positions[0][cell as usize]).collect();
+    // The cells are in the order of the imputed file, and so are their rows.
+    let latent = components::latent(source.path(), source.cells().len(), latent, &rows)?;
+    Ok(Drawn { sampled, pairs, latent })
 }
 
 fn labels(inputs: &Inputs<'_>, cells: &Join) -> Result<Option<Labels>> {
@@ -143,30 +168,6 @@ fn matrices<'a>(inputs: &Inputs<'a>, cells: &'a Join, genes: &'a Join) -> Matric
     }
 }
 
-/// An estimate of the memory that is taken.
-fn memory_bytes(inputs: &Inputs<'_>, cells: &Join, genes: &Join, options: &Options) -> u64 {
-    /// A pair, twice while they are put together, and its ranks.
-    const PAIR_BYTES: u64 = 2 * size_of::<Pair>() as u64 + 64;
-    const NUMBER_BYTES: usize = size_of::<f64>();
-    let (n_cells, n_genes) = (cells.len(), genes.len());
-    let names: usize = files(inputs).iter().map(|(_, file)| file.cells().len() + file.genes().len()).sum();
-    let pairs = entries(inputs).min(MOST_PAIRS) * PAIR_BYTES;
-    let (variable, correlated) = (n_genes.min(VARIABLE_GENES), n_genes.min(options.correlated_genes));
-    let widths = [variable, variable, variable, correlated, correlated, correlated];
-    // Beside the products an eigenvalue problem at a time for each thread.
-    let axes = crate::parallel::n_threads().min(3) * variable * variable * 2 * NUMBER_BYTES;
-    let sampled = n_cells.min(options.max_cells);
-    let components = 5 * sampled * options.components.min(n_genes) * NUMBER_BYTES;
-    let distances = crate::parallel::n_threads() * 2 * 64 * sampled * NUMBER_BYTES;
-    let blocks = budget::block_bytes(inputs.imputed.source.declared_nnz());
-    budget::fixed_bytes(names + n_cells)
-        + blocks
-        + pass::bytes(n_cells, n_genes)
-        + pairs
-        + gram::bytes(&widths)
-        + (axes + components + distances) as u64
-}
-
 #[expect(clippy::too_many_arguments, reason = "all that was found, once")]
 fn measure(
     inputs: &Inputs<'_>,
@@ -183,8 +184,6 @@ fn measure(
     let [truth_all, truth_nonzero] = truth_mse.map(|mse| mse.filter(|_| with_truth));
     let names = grouping.names();
     let groups = names.into_iter().zip(&sums.groups).map(|((name, _), errors)| Group::new(name, errors));
-    let scores: Vec<Scores> =
-        sums.genes.iter().map(|gene| Scores::new(&gene.imputed, &gene.input, &gene.nonzero)).collect();
     let share = |name: &str| looked.view(name).and_then(|view| view.variance);
     Metrics {
         version: VERSION,
@@ -198,7 +197,7 @@ fn measure(
         mse: FourErrors { input_nonzero, input_all, truth_nonzero, truth_all },
         entries: kinds(sums),
         groups: groups.filter(|group| group.n > 0).collect(),
-        per_gene: with_truth.then(|| per_element(&scores)),
+        per_gene: with_truth.then(|| per_element(&sums.gene_scores)),
         per_cell: with_truth.then(|| per_element(&sums.cells)),
         zeros: zeros(sums, with_truth),
         gene_correlations: looked.correlations,

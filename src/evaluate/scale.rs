@@ -40,11 +40,12 @@ impl Scale {
         }
     }
 
-    /// `value`, of a cell with this total in the input, as log10(count + 1) and as a count. A negative count is 0 on
-    /// the logarithmic scale, for it has no place there.
+    /// `value`, of a cell with this total in the input, as log10(count + 1) and as a count. There are no counts below 0:
+    /// a negative value is taken for 0, whatever its scale.
     #[inline]
     pub fn convert(self, value: f64, cell_total: f64) -> (f64, f64) {
-        let log = |count: f64| count.max(0.0).ln_1p() / LN_10;
+        let log = |count: f64| count.ln_1p() / LN_10;
+        let value = value.max(0.0);
         match self {
             Self::Log10 => (value, (value * LN_10).exp_m1()),
             Self::Ln => (value / LN_10, value.exp_m1()),
@@ -97,6 +98,12 @@ mod tests {
                 assert!((log - Logs::new().of(count)).abs() < 1e-12, "{scale:?} {count} {log}");
             }
         }
-        assert_eq!(Scale::Counts.convert(-3.0, 1.0), (0.0, -3.0));
+    }
+
+    #[test]
+    fn negative_values_are_no_counts_on_any_scale() {
+        for scale in [Scale::Log10, Scale::Ln, Scale::Counts, Scale::RpmLog10] {
+            assert_eq!(scale.convert(-0.3, 2500.0), (0.0, 0.0), "{scale:?}");
+        }
     }
 }

@@ -1,9 +1,11 @@
 //! Figures with a point for every cell.
 
+use super::figures::Part;
 use super::gram::Which;
 use super::join::ABSENT;
 use super::maps::View;
 use super::run::Findings;
+use super::tsne;
 use crate::report::{Chart, Figure, Point, Section};
 
 /// Cells that a scatter of two genes shows.
@@ -36,22 +38,36 @@ fn point(findings: &Findings<'_>, colours: &Colours, place: usize, at: (f64, f64
 }
 
 /// Principal components and tSNE maps.
-pub(super) fn maps(findings: &Findings<'_>) -> Section {
+pub(super) fn maps(findings: &Findings<'_>) -> Part {
     let colours = Colours::new(findings);
+    let mut missing = Vec::new();
+    if !findings.inputs.imputed.record.is_empty() && findings.looked.view("latent").is_none() {
+        let path = findings.inputs.imputed.source.path().display();
+        missing.push(format!("no figures of the latent code: {path} has none of its cells (obsm/X_late)"));
+    }
     let shown: Vec<&View> = findings.looked.views.iter().filter(|view| view.name != "truth").collect();
     let mut figures = Vec::new();
     for view in &shown {
         if view.components.ncols() < 2 {
+            let (name, n) = (long_name(view), view.components.ncols());
+            missing.push(format!("no principal components of the {name}: two are needed, and there are {n}"));
             continue;
         }
         let at = |place: usize| (view.components[[place, 0]], view.components[[place, 1]]);
         figures.push(cells_figure(findings, &colours, view, "pca", &at));
     }
     for view in &shown {
+        let mapped = &findings.looked.mapped;
         if view.map.is_empty() || view.map.iter().any(|at| !at.0.is_finite() || !at.1.is_finite()) {
+            if findings.looked.with_maps {
+                let why = match mapped.len() {
+                    n if n < tsne::FEWEST => format!("{n} cells are too few, {} are needed", tsne::FEWEST),
+                    _ => "its cells are all the same, or nearly so".into(),
+                };
+                missing.push(format!("no tSNE map of the {}: {why}", long_name(view)));
+            }
             continue;
         }
-        let mapped = &findings.looked.mapped;
         let at = |place: usize| {
             let place = super::join::to_u32(place);
             mapped.binary_search(&place).map_or((f64::NAN, f64::NAN), |found| view.map[found])
@@ -60,7 +76,19 @@ pub(super) fn maps(findings: &Findings<'_>) -> Section {
     }
     let text = "Cells of the same label should lie together, and apart from others, more clearly than in the input. \
                 Distances between clusters of a tSNE map mean little.";
-    Section { title: "Cells".into(), text: vec![text.into()], tables: Vec::new(), figures }
+    let mut text = vec![text.to_owned()];
+    if !findings.looked.with_maps {
+        text.push("tSNE maps were not asked for (--no-tsne).".into());
+    }
+    Part { section: Section { title: "Cells".into(), text, tables: Vec::new(), figures }, missing }
+}
+
+fn long_name(view: &View) -> &'static str {
+    match view.name {
+        "latent" => "latent code",
+        "imputed" => "imputed values",
+        name => name,
+    }
 }
 
 fn cells_figure(
@@ -70,7 +98,7 @@ fn cells_figure(
     kind: &str,
     at: &dyn Fn(usize) -> (f64, f64),
 ) -> Figure {
-    let (of, bare) = (if view.name == "latent" { "latent code" } else { view.name }, kind == "tsne");
+    let (of, bare) = (long_name(view), kind == "tsne");
     let name = if bare { "tSNE" } else { "Principal components" };
     let axis = |number: u8| if bare { format!("tSNE {number}") } else { format!("component {number}") };
     let points: Vec<Point> = findings
@@ -99,7 +127,7 @@ fn cells_figure(
 }
 
 /// Two genes against each other in every matrix.
-pub(super) fn gene_pairs(findings: &Findings<'_>) -> Section {
+pub(super) fn gene_pairs(findings: &Findings<'_>) -> Part {
     let looked = findings.looked;
     let colours = Colours::new(findings);
     let (matrices, genes) = &looked.shown;
@@ -137,5 +165,12 @@ pub(super) fn gene_pairs(findings: &Findings<'_>) -> Section {
         }
     }
     let text = "A correlation that imputation creates where the truth has none is an artefact.";
-    Section { title: "Pairs of genes".into(), text: vec![text.into()], tables: Vec::new(), figures }
+    let mut missing = Vec::new();
+    if figures.is_empty() {
+        missing
+            .push("no pairs of genes: no two of the genes whose correlations are compared have one".into());
+    }
+    let section =
+        Section { title: "Pairs of genes".into(), text: vec![text.into()], tables: Vec::new(), figures };
+    Part { section, missing }
 }

@@ -6,11 +6,10 @@ use super::Evaluation;
 use super::join::ABSENT;
 use super::pass::{Gene, Scores};
 use super::run::{Findings, not_json};
-use crate::atomic::{Pending, prepare};
+use crate::atomic::{Pending, prepare, refuse_existing};
 use crate::error::{Error, Result};
 
-/// The metrics' name inside the directory.
-pub const METRICS_FILE: &str = "metrics.json";
+const METRICS_FILE: &str = "metrics.json";
 const GENES_FILE: &str = "genes.csv";
 const CELLS_FILE: &str = "cells.csv";
 const SCORE_COLUMNS: [&str; 7] =
@@ -29,7 +28,16 @@ pub(super) struct Cells {
 pub(super) struct Genes {
     names: Vec<String>,
     genes: Vec<Gene>,
+    scores: Vec<Scores>,
     n_cells: f64,
+}
+
+/// Refuses files of an evaluation that are in the way in `dir`, before any work is done for them.
+///
+/// # Errors
+/// [`Error::Exists`] when one is there and `force` is off.
+pub fn refuse_tables(dir: &Path, force: bool) -> Result<()> {
+    [METRICS_FILE, GENES_FILE, CELLS_FILE].iter().try_for_each(|name| refuse_existing(&dir.join(name), force))
 }
 
 fn score_fields(scores: &Scores) -> impl Iterator<Item = String> + use<> {
@@ -76,19 +84,19 @@ impl Genes {
         Self {
             names: findings.genes.names.clone(),
             genes: findings.sums.genes.clone(),
+            scores: findings.sums.gene_scores.clone(),
             n_cells: findings.cells.len() as f64,
         }
     }
 
     fn write(&self, path: &Path) -> Result<()> {
         let facts = ["mean_truth", "mean_input", "zeros_truth", "zeros_input", "zeros_imputed"];
-        let rows = self.names.iter().zip(&self.genes).map(|(name, gene)| {
-            let scores = Scores::new(&gene.imputed, &gene.input, &gene.nonzero);
+        let rows = self.names.iter().zip(&self.genes).zip(&self.scores).map(|((name, gene), scores)| {
             let [input, truth] = gene.counts.means();
             let zeros = gene.zeros.map(|zeros| number(zeros as f64 / self.n_cells));
             [name.clone()]
                 .into_iter()
-                .chain(score_fields(&scores))
+                .chain(score_fields(scores))
                 .chain([number(truth), number(input)])
                 .chain(zeros)
         });
@@ -117,14 +125,14 @@ impl Evaluation {
     /// Prepares `metrics.json`, `genes.csv` and `cells.csv` in `dir`, to be published together; the metrics come last.
     ///
     /// # Errors
-    /// When they cannot be written, or the metrics are there already and `force` is off.
+    /// When they cannot be written, or one of them is there already and `force` is off.
     pub fn prepare(&self, dir: &Path, force: bool) -> Result<Vec<Pending>> {
         let mut json = serde_json::to_string_pretty(&self.metrics).map_err(|e| not_json(&e))?;
         json.push('\n');
         let write_json = |path: &Path| std::fs::write(path, json).map_err(|e| Error::io(path, "write", e));
         Ok(vec![
-            prepare(&dir.join(GENES_FILE), true, |path| self.genes.write(path))?.0,
-            prepare(&dir.join(CELLS_FILE), true, |path| self.cells.write(path))?.0,
+            prepare(&dir.join(GENES_FILE), force, |path| self.genes.write(path))?.0,
+            prepare(&dir.join(CELLS_FILE), force, |path| self.cells.write(path))?.0,
             prepare(&dir.join(METRICS_FILE), force, write_json)?.0,
         ])
     }

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::groups::Grouping;
+use super::Matrix;
+use super::groups::{Grouping, Part};
 use super::join::Join;
-use crate::config::{TrainConfig, Validation};
+use crate::config::{CONFIG_FILE, HISTORY_FILE, SPLIT_FILE, TrainConfig, Validation, features_name};
 use crate::error::{Error, Result};
 use crate::matrix::Major;
 use crate::minibatch::Holdout;
@@ -16,9 +17,6 @@ use crate::parallel::{self, tiles};
 use crate::store::{RowEntries, Store};
 
 const REMEDY: &str = "give a directory that `late-fast train` has written";
-const CONFIG_FILE: &str = "config.json";
-/// Directories of the two runs of `train --features both`.
-const BOTH: [&str; 2] = ["genes", "cells"];
 /// Rows that one task looks at.
 const ROWS_TASK: usize = 1 << 12;
 
@@ -56,6 +54,7 @@ pub struct Epoch {
 #[derive(Clone, Debug, Deserialize)]
 struct SplitRecord {
     counts: Counts,
+    train: Vec<String>,
     validation: Vec<String>,
     test: Vec<String>,
 }
@@ -71,7 +70,8 @@ impl TrainedRun {
     /// # Errors
     /// When one of them is missing or is not what training writes.
     pub fn read(dir: &Path) -> Result<Self> {
-        let [genes, cells] = BOTH.map(|name| dir.join(name));
+        // Those of `train --features both`.
+        let [genes, cells] = [Major::Cells, Major::Genes].map(|samples| dir.join(features_name(samples)));
         if genes.join(CONFIG_FILE).exists() && cells.join(CONFIG_FILE).exists() {
             return Ok(Self { other: Some(Box::new(Self::read_one(&cells)?)), ..Self::read_one(&genes)? });
         }
@@ -79,7 +79,7 @@ impl TrainedRun {
     }
 
     fn read_one(dir: &Path) -> Result<Self> {
-        let history_path = dir.join("history.csv");
+        let history_path = dir.join(HISTORY_FILE);
         let file = File::open(&history_path).map_err(|e| Error::io(&history_path, "open", e))?;
         let history = csv::Reader::from_reader(file).deserialize().collect::<csv::Result<_>>();
         let history = history.map_err(|e| foreign(&history_path, &e))?;
@@ -88,8 +88,13 @@ impl TrainedRun {
             history,
             config: json(&dir.join(CONFIG_FILE))?,
             other: None,
-            split: json(&dir.join("split.json"))?,
+            split: json(&dir.join(SPLIT_FILE))?,
         })
+    }
+
+    /// The run, and the other one of two.
+    pub fn all(&self) -> impl Iterator<Item = &Self> + Clone {
+        std::iter::once(self).chain(self.other.as_deref())
     }
 
     /// The best epoch.
@@ -97,20 +102,20 @@ impl TrainedRun {
         self.history.iter().rev().find(|epoch| epoch.best == 1)
     }
 
-    /// How the run's split tells entries apart, or why it cannot be told. `input` has a row a cell.
+    /// How the run's split tells entries apart, or why it cannot be told. The input is the second side of the joins.
     ///
     /// # Errors
     /// When the store was changed.
     pub fn grouping(
         &self,
-        input: &Store,
+        input: Matrix<'_>,
         cells: &Join,
         genes: &Join,
     ) -> Result<std::result::Result<Grouping, String>> {
         Ok(match (self.config.validation, self.config.samples) {
             (Validation::Entries { holdout }, _) => {
                 let holdout = Holdout { share: holdout, seed: self.config.seed };
-                let trained = input.summary().tally.nnz - count_hidden(input, holdout)?;
+                let trained = input.store.summary().tally.nnz - count_hidden(input.store, holdout)?;
                 if trained == self.split.counts.train_entries {
                     Ok(Grouping::Entries(holdout))
                 } else {
@@ -121,18 +126,24 @@ impl TrainedRun {
                     ))
                 }
             }
-            (Validation::Samples { .. }, Major::Cells) => self.parts(&cells.names).map(Grouping::Cells),
-            (Validation::Samples { .. }, Major::Genes) => self.parts(&genes.names).map(Grouping::Genes),
+            (Validation::Samples { .. }, Major::Cells) => {
+                self.parts(&input.source.cells().names, &cells.positions[1]).map(Grouping::Cells)
+            }
+            (Validation::Samples { .. }, Major::Genes) => {
+                self.parts(&input.source.genes().names, &genes.positions[1]).map(Grouping::Genes)
+            }
         })
     }
 
-    /// The part every sample was in; samples without entries, which are in none, count as trained on.
-    fn parts(&self, names: &[String]) -> std::result::Result<Vec<u8>, String> {
-        let listed = [(&self.split.validation, 1), (&self.split.test, 2)];
-        let part_of: HashMap<&String, u8> =
+    /// The part that the samples at `positions` were in, by their names.
+    fn parts(&self, names: &[String], positions: &[u32]) -> std::result::Result<Vec<Part>, String> {
+        let SplitRecord { train, validation, test, .. } = &self.split;
+        let listed = [(train, Part::Training), (validation, Part::Validation), (test, Part::Test)];
+        let part_of: HashMap<&String, Part> =
             listed.iter().flat_map(|(names, part)| names.iter().map(move |name| (name, *part))).collect();
-        let parts: Vec<u8> = names.iter().map(|name| part_of.get(name).copied().unwrap_or(0)).collect();
-        if parts.contains(&1) {
+        let part = |&position: &u32| part_of.get(&names[position as usize]).copied().unwrap_or(Part::None);
+        let parts: Vec<Part> = positions.iter().map(part).collect();
+        if parts.contains(&Part::Validation) {
             return Ok(parts);
         }
         Err(format!("{} was validated on none of these samples", self.dir.display()))

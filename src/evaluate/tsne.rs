@@ -13,7 +13,7 @@ const EPOCHS: usize = 500;
 /// The spread of the first component at the start, as in scikit-learn.
 const SPREAD: f64 = 1e-4;
 /// Fewer cells make no map.
-const FEWEST: usize = 8;
+pub(super) const FEWEST: usize = 8;
 /// From here on forces between cells are interpolated on a grid, which costs the same for few of them: 5,000 cells took
 /// 2.2 s for 750 epochs on one core, against 3.7 s with a tree (theta 0.5).
 const MANY: usize = 2500;

@@ -24,7 +24,7 @@ mod text;
 use std::collections::HashSet;
 use std::path::Path;
 
-use crate::atomic::{self, Pending, ResultDirectory};
+use crate::atomic::{self, Pending, PendingDirectory, prepare_directory};
 use crate::error::{Error, Result};
 
 pub use figure::{Chart, Field, Figure, Point, Report, Section, Series, Table, Tick, Violin};
@@ -34,12 +34,15 @@ pub const PAGE_FILE: &str = "report.html";
 const FIGURES: &str = "figures";
 const TABLES: &str = "tables";
 
+/// What is in the directories; other files in them are not ours.
+const IN_FIGURES: &[&str] = &["*.svg", "*.csv"];
+const IN_TABLES: &[&str] = &["*.csv"];
+
 /// The files of a report under temporary names, gone if they are not published.
 #[derive(Debug)]
 pub struct Prepared {
-    // In the order in which they are dropped: directories are removed when nothing is in them any more.
-    files: Vec<Pending>,
-    _directories: Vec<ResultDirectory>,
+    directories: [PendingDirectory; 2],
+    page: Pending,
 }
 
 impl Prepared {
@@ -48,47 +51,49 @@ impl Prepared {
     /// # Errors
     /// When a file cannot be renamed.
     pub fn publish(self) -> Result<()> {
-        self.files.into_iter().try_for_each(Pending::publish)
+        self.directories.into_iter().try_for_each(PendingDirectory::publish)?;
+        self.page.publish()
     }
+}
+
+/// Refuses a report that is in the way in `dir`, before any work is done for another.
+///
+/// # Errors
+/// [`Error::Exists`] when a part of one is there and `force` is off; with `force` when there are other files in its
+/// directories.
+pub fn refuse_existing(dir: &Path, force: bool) -> Result<()> {
+    atomic::refuse_existing(&dir.join(PAGE_FILE), force)?;
+    atomic::refuse_directory(&dir.join(FIGURES), force, IN_FIGURES)?;
+    atomic::refuse_directory(&dir.join(TABLES), force, IN_TABLES)
 }
 
 /// Writes the page into a directory, every figure as `figures/<id>.svg` and its data as `figures/<id>.csv`, and every
-/// table as `tables/<id>.csv`; the columns are listed in `files.rs`. Files of the same names are replaced when all are
-/// written and published. The same report always gives the same bytes.
+/// table as `tables/<id>.csv`; the columns are listed in `files.rs`. The same report always gives the same bytes. With
+/// `force` an earlier report is replaced, with all of its figures and tables, when the new one is published.
 ///
 /// # Errors
-/// When the directory cannot be written, or the report breaks the promises of its parts (names of files, fields in a
-/// row).
-pub fn prepare(report: &Report, dir: &Path) -> Result<Prepared> {
+/// When the directory cannot be written, a report is in the way, or the report breaks the promises of its parts (names
+/// of files, fields in a row).
+pub fn prepare(report: &Report, dir: &Path, force: bool) -> Result<Prepared> {
     check(report)?;
-    let (mut pending, mut directories) = (Vec::new(), Vec::new());
-    let mut file = |path: &str, write: &dyn Fn(&Path) -> Result<()>| -> Result<()> {
-        pending.push(atomic::prepare(&dir.join(path), true, write)?.0);
-        Ok(())
-    };
+    refuse_existing(dir, force)?;
     let mut drawings = Vec::new();
-    let (tables, figures) = (|| report.sections.iter().flat_map(|s| &s.tables), || figures_of(report));
-    for (name, is_needed) in [(TABLES, tables().next().is_some()), (FIGURES, figures().next().is_some())] {
-        if is_needed {
-            directories.push(ResultDirectory::open(&dir.join(name))?);
+    let (tables, ()) = prepare_directory(&dir.join(TABLES), force, IN_TABLES, |dir| {
+        let mut tables = report.sections.iter().flat_map(|section| &section.tables);
+        tables.try_for_each(|table| files::write_table(table, &dir.join(format!("{}.csv", table.id))))
+    })?;
+    let (figures, ()) = prepare_directory(&dir.join(FIGURES), force, IN_FIGURES, |dir| {
+        for figure in report.sections.iter().flat_map(|section| &section.figures) {
+            let drawing = chart::draw(&figure.chart);
+            files::write_chart(&figure.chart, &dir.join(format!("{}.csv", figure.id)))?;
+            write_text(&dir.join(format!("{}.svg", figure.id)), &drawing.file(figure))?;
+            drawings.push(drawing);
         }
-    }
-    for table in tables() {
-        file(&format!("{TABLES}/{}.csv", table.id), &|path| files::write_table(table, path))?;
-    }
-    for figure in figures() {
-        let drawing = chart::draw(&figure.chart);
-        file(&format!("{FIGURES}/{}.csv", figure.id), &|path| files::write_chart(&figure.chart, path))?;
-        file(&format!("{FIGURES}/{}.svg", figure.id), &|path| write_text(path, &drawing.file(figure)))?;
-        drawings.push(drawing);
-    }
+        Ok(())
+    })?;
     let page = page::render(report, &drawings)?;
-    file(PAGE_FILE, &|path| write_text(path, &page))?;
-    Ok(Prepared { files: pending, _directories: directories })
-}
-
-fn figures_of(report: &Report) -> impl Iterator<Item = &Figure> {
-    report.sections.iter().flat_map(|section| &section.figures)
+    let (page, ()) = atomic::prepare(&dir.join(PAGE_FILE), force, |path| write_text(path, &page))?;
+    Ok(Prepared { directories: [tables, figures], page })
 }
 
 fn write_text(path: &Path, text: &str) -> Result<()> {

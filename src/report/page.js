@@ -34,8 +34,10 @@
     return cell.dataset.value === "" ? NaN : Number(cell.dataset.value);
   };
   const compare = (a, b) => {
-    if (typeof a === "number" && typeof b === "number") return a < b ? -1 : a > b ? 1 : 0;
-    return String(a).localeCompare(String(b), undefined, { numeric: true });
+    // Numbers among texts stand first: compared as texts they would be in another order than among themselves.
+    if (typeof a !== typeof b) return typeof a === "number" ? -1 : 1;
+    if (typeof a === "number") return a < b ? -1 : a > b ? 1 : 0;
+    return a.localeCompare(b, undefined, { numeric: true });
   };
   const missing = (value) => value === "" || Number.isNaN(value);
   for (const head of document.querySelectorAll("th")) {

@@ -5,6 +5,7 @@
 pub mod binary;
 pub mod content;
 pub mod counts;
+pub mod evaluation;
 pub mod files;
 pub mod python;
 pub mod report;

@@ -95,10 +95,12 @@ def check_layout(browser, path, n_figures, width, theme):
 
 def check_tables(page):
     """Every column of every table, by click and by keyboard."""
-    values = """(column) => [...document.querySelectorAll("#TABLE tbody tr")].map((row) => {
-        const cell = row.cells[column];
-        return cell.dataset.value ?? cell.textContent;
-    })"""
+    # Of every row whether there is a number, what stands there, and how it compares with the text before.
+    values = """(column) => {
+        const cells = [...document.querySelectorAll("#TABLE tbody tr")].map((row) => row.cells[column]);
+        return cells.map((cell, i) => ["value" in cell.dataset, cell.dataset.value ?? cell.textContent,
+            i && Math.sign(cells[i - 1].textContent.localeCompare(cell.textContent, undefined, { numeric: true }))]);
+    }"""
     tables = page.locator(".table").evaluate_all("tables => tables.map(table => table.id)")
     for table in tables:
         heads = page.locator(f"#{table} th")
@@ -109,13 +111,17 @@ def check_tables(page):
                 press()
                 assert heads.nth(column).get_attribute("aria-sort") == name
                 shown = page.evaluate(values.replace("TABLE", table), column)
-                if is_number:
-                    numbers = [float(value.replace("Infinity", "inf")) for value in shown if value]
-                    assert numbers == sorted(numbers, reverse=sign < 0), (table, column, name)
-                    assert all(shown[: len(numbers)]), f"{table}: missing values are not last"
-                else:
-                    texts = page.evaluate("""(texts) => texts.sort((a, b) => a.localeCompare(b, undefined, { numeric: true }))""", shown)
-                    assert shown == texts[::sign] or len(set(shown)) < len(shown), (table, column, name)
+                present = [row for row in shown if row[1]]
+                assert shown[: len(present)] == present, f"{table}: missing values are not last"
+                assert all(row[0] for row in shown) or not is_number, (table, column)
+                numbers = [float(value.replace("Infinity", "inf")) for number, value, _ in present if number]
+                assert numbers == sorted(numbers, reverse=sign < 0), (table, column, name, numbers)
+                # Where there are both, numbers stand before texts, or after them in the other direction.
+                kinds = [number for number, _, _ in present]
+                assert kinds == sorted(kinds, reverse=sign > 0), (table, column, name, kinds)
+                for before, after in zip(present, present[1:]):
+                    if not before[0] and not after[0]:
+                        assert after[2] * sign <= 0, (table, column, name, before, after)
     return len(tables)
 
 

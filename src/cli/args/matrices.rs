@@ -6,7 +6,7 @@ use clap::{ArgGroup, Args, ValueEnum};
 
 use super::MatrixArgs;
 use crate::config::TrainConfig;
-use crate::evaluate::Scale;
+use crate::evaluate::{Options, Scale};
 use crate::perturb::SplitOptions;
 use crate::simulate::SimulateLayout;
 #[derive(Debug, Args)]
@@ -114,64 +114,69 @@ pub(in crate::cli) struct SplitArgs {
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct EvaluateArgs {
-    /// The matrix that was imputed: 10x HDF5 or AnnData h5ad
+    /// The matrix that was imputed: any file that `train` reads; told apart by content
     #[arg(long = "input", visible_alias = "h5", short = 'i', value_name = "FILE")]
     pub(in crate::cli) input: PathBuf,
-    #[command(flatten)]
-    pub(in crate::cli) matrix: MatrixArgs,
-    /// The truth, such as the matrix before entries were masked; it may be in the same file
-    #[arg(long, value_name = "FILE")]
-    pub(in crate::cli) truth: Option<PathBuf>,
-    /// h5ad: the truth is in layers/NAME instead of X
-    #[arg(long, value_name = "NAME", requires = "truth")]
-    pub(in crate::cli) truth_layer: Option<String>,
-    /// The imputed matrix: an h5ad of late-fast or of any other program
+    /// The imputed matrix, of late-fast or of any other program: AnnData h5ad
     #[arg(long, value_name = "FILE.h5ad")]
     pub(in crate::cli) imputed: PathBuf,
+    /// The truth, such as the matrix before `mask` hid entries of it: any file that `train` reads, the input's own
+    /// included [default: none; what needs no truth is measured]
+    #[arg(long, value_name = "FILE")]
+    pub(in crate::cli) truth: Option<PathBuf>,
+    /// Other molecules of the same cells, such as the --test file of `split`: any file that `train` reads. Adds the losses
+    /// of the Open Problems denoising task [default: none]
+    #[arg(long, value_name = "FILE")]
+    pub(in crate::cli) test: Option<PathBuf>,
+    /// Labels of cells, such as their types: csv or tsv, also compressed, with names of columns in the first line and
+    /// barcodes in the first column. Adds how far clusters agree with them, and colours; at most 200 different ones
+    #[arg(long, value_name = "FILE")]
+    pub(in crate::cli) labels: Option<PathBuf>,
+    /// The column of the --labels file [default: label, or the only one]; without --labels a column of the input's
+    /// obs, or of the truth's (h5ad)
+    #[arg(long, value_name = "NAME")]
+    pub(in crate::cli) labels_column: Option<String>,
+    /// Directory that `train` wrote: adds learning curves, settings, and errors of what was trained on and of what was
+    /// not [default: none]
+    #[arg(long, value_name = "DIR")]
+    pub(in crate::cli) model: Option<PathBuf>,
+    /// Directory for metrics.json, genes.csv, cells.csv, report.html and its figures and tables; made if it is not there
+    #[arg(long, short, value_name = "DIR")]
+    pub(in crate::cli) out: PathBuf,
     /// The imputed values are in layers/NAME [default: late, if there is one, else X]
     #[arg(long, value_name = "NAME")]
     pub(in crate::cli) imputed_layer: Option<String>,
-    /// Scale of the imputed values [default: what a file of late-fast says]
+    /// Scale of the imputed values; of another program's file it has to be said [default: what a file of late-fast says]
     #[arg(long, value_enum, value_name = "SCALE")]
     pub(in crate::cli) imputed_scale: Option<Scale>,
-    /// Labels of cells: CSV, barcodes in the first column, labels in `label`
-    #[arg(long, value_name = "FILE.csv")]
-    pub(in crate::cli) labels: Option<PathBuf>,
-    /// The column of --labels, or, without that, of the cells of input or truth
-    #[arg(long, value_name = "NAME")]
-    pub(in crate::cli) labels_column: Option<String>,
-    /// Directory of the training run: learning curve, and errors of what was trained on and what was not
-    #[arg(long, value_name = "DIR")]
-    pub(in crate::cli) model: Option<PathBuf>,
-    /// Other molecules of the same cells, as `split` sets them apart: losses of the Open Problems denoising task
-    #[arg(long, value_name = "FILE")]
-    pub(in crate::cli) test: Option<PathBuf>,
-    /// h5ad: they are in layers/NAME instead of X
+    /// h5ad, loom: the truth is in layers/NAME [default: X or matrix]
+    #[arg(long, value_name = "NAME", requires = "truth")]
+    pub(in crate::cli) truth_layer: Option<String>,
+    /// h5ad, loom: the test counts are in layers/NAME [default: X or matrix]
     #[arg(long, value_name = "NAME", requires = "test")]
     pub(in crate::cli) test_layer: Option<String>,
-    /// Directory for metrics, tables and the report
-    #[arg(long, short, value_name = "DIR")]
-    pub(in crate::cli) out: PathBuf,
+    #[command(flatten)]
+    pub(in crate::cli) matrix: MatrixArgs,
+    /// Pairs of genes to show, by name [default: the 3 most correlated ones]
+    #[arg(long, value_name = "A:B,..", value_delimiter = ',', value_parser = parse_gene_pair)]
+    pub(in crate::cli) gene_pairs: Vec<(String, String)>,
+    /// Number of genes whose correlations with each other are compared: those with the highest mean
+    #[arg(long, value_name = "N", default_value_t = Options::default().correlated_genes)]
+    pub(in crate::cli) correlated_genes: usize,
+    /// Number of principal components by which cells are compared with labels and mapped
+    #[arg(long, value_name = "N", default_value_t = Options::default().components)]
+    pub(in crate::cli) components: usize,
+    /// Number of cells that are compared with labels and mapped; of more, so many are drawn. All cells count in all else
+    #[arg(long, value_name = "N", default_value_t = Options::default().max_cells)]
+    pub(in crate::cli) max_cells: usize,
+    /// Make no tSNE maps, which take some seconds
+    #[arg(long)]
+    pub(in crate::cli) no_tsne: bool,
     /// Directory in which unpacked matrices are kept for later runs [default: not kept; beside --out meanwhile]
     #[arg(long, value_name = "DIR")]
     pub(in crate::cli) cache: Option<PathBuf>,
-    /// Pairs of genes to show, such as CD3D:CD3E,CD79A:MS4A1 [default: the most correlated ones]
-    #[arg(long, value_name = "A:B,..", value_delimiter = ',', value_parser = parse_gene_pair)]
-    pub(in crate::cli) gene_pairs: Vec<(String, String)>,
-    /// Genes whose correlations with each other are compared: those with the highest mean
-    #[arg(long, value_name = "N", default_value_t = 500)]
-    pub(in crate::cli) correlated_genes: usize,
-    /// Principal components that cells are clustered by
-    #[arg(long, value_name = "N", default_value_t = 50)]
-    pub(in crate::cli) components: usize,
-    /// Cells that are clustered; of more, a drawn part
-    #[arg(long, value_name = "N", default_value_t = 10_000)]
-    pub(in crate::cli) max_cells: usize,
-    /// Make no tSNE maps
-    #[arg(long)]
-    pub(in crate::cli) no_tsne: bool,
-    /// Seed of everything random
-    #[arg(long, value_name = "N", default_value_t = TrainConfig::default().seed)]
+    /// Seed of everything that is drawn
+    #[arg(long, value_name = "N", default_value_t = Options::default().seed)]
     pub(in crate::cli) seed: u64,
 }
 
