@@ -126,11 +126,44 @@ fn what_exists_is_replaced_with_force_only() {
     place.fail(&["convert", "in.h5", "out", "--force"], &["out", "other files", "notes"]);
     place.fail(&["convert", "in.h5", "out.csv", "--to", "mtx", "--force"], &["not a directory"]);
     place.fail(&["convert", "in.h5", "out", "--to", "csv", "--force"], &["not a regular file"]);
-    place.fail_with(2, &["convert", "in.h5", "in.h5", "--force"], &["is the input"]);
-    place.fail_with(2, &["convert", "out", "out", "--force"], &["is the input"]);
-    place.fail_with(2, &["convert", "out/matrix.mtx.gz", "out", "--force"], &["is the input"]);
     place.fail_with(2, &["convert", "in.h5", "out.txt"], &[".h5 (10x HDF5)", ".csv"]);
     place.fail_with(2, &["convert", "in.h5", "new.csv", "--dense"], &["--dense is for h5ad"]);
+}
+
+#[test]
+fn no_file_that_is_read_is_replaced() {
+    let place = place();
+    place.succeed(&["convert", "in.h5", "dir/"]);
+    std::fs::create_dir(place.path("genomes")).unwrap();
+    std::fs::rename(place.path("dir"), place.path("genomes/hg19")).unwrap();
+    place.succeed(&["convert", "in.h5", "dir/"]);
+    std::fs::hard_link(place.path("dir/barcodes.tsv.gz"), place.path("linked.tsv.gz")).unwrap();
+    std::os::unix::fs::symlink("dir", place.path("link")).unwrap();
+    for (input, out) in [
+        ("in.h5", "in.h5"),
+        ("in.h5", "./dir/../in.h5"),
+        ("dir", "dir"),
+        ("dir/matrix.mtx.gz", "dir/"),
+        ("dir", "dir/matrix.mtx.gz"),
+        ("dir", "dir/barcodes.tsv.gz"),
+        ("dir", "dir/features.tsv.gz"),
+        ("dir/matrix.mtx.gz", "dir/barcodes.tsv.gz"),
+        ("dir", "linked.tsv.gz"),
+        ("link", "dir/"),
+        ("genomes", "genomes/hg19/"),
+        ("genomes", "genomes/hg19/barcodes.tsv.gz"),
+    ] {
+        let to = if out.ends_with(".mtx.gz") { &["--to", "tsv.gz"][..] } else { &[] };
+        place.fail_with(2, &[&["convert", input, out, "--force"][..], to].concat(), &["which is read"]);
+        if to.is_empty() {
+            let mask = ["mask", "--keep", "0.5", "--input", input, "--out", out, "--force"];
+            place.fail_with(2, &mask, &["which is read"]);
+            let split = ["split", "--input", input, "--train", "new.h5", "--test", out, "--force"];
+            place.fail_with(2, &split, &["which is read"]);
+        }
+    }
+    assert_same(&read_plain(&place.path("dir")), &read_plain(&place.path("in.h5")));
+    assert_same(&read_plain(&place.path("genomes")), &read_plain(&place.path("in.h5")));
 }
 
 #[test]

@@ -16,7 +16,7 @@ mod tenx;
 
 use std::path::{Path, PathBuf};
 
-pub use detect::{Layout, detect, open, open_with};
+pub use detect::{Layout, detect, files, open, open_with};
 pub use head::Head;
 
 use crate::error::Result;

@@ -9,7 +9,7 @@ mod record;
 use std::path::Path;
 
 pub use matrix::{Content, MatrixFile};
-pub use publish::{Pending, prepare, refuse_existing, size, write_atomically};
+pub use publish::{Pending, prepare, publish_together, refuse_existing, size, write_atomically};
 pub use record::Record;
 
 use crate::error::{Error, Result};

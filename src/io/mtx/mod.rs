@@ -28,6 +28,11 @@ use crate::text::read_lines;
 const PIECE_BYTES: usize = 1 << 16;
 const REMEDY: &str = "the file is incomplete or its writer has a bug; write or download it again";
 
+/// The files that belong to `path`, a directory or the file of the entries in it.
+pub(super) fn files(path: &Path, options: &ReadOptions) -> Result<Vec<PathBuf>> {
+    Files::find(path, options).map(|files| files.list())
+}
+
 /// A matrix in a directory.
 pub(super) struct Mtx {
     head: Head,
@@ -196,7 +201,7 @@ impl Source for Mtx {
     }
 
     fn files(&self) -> Vec<PathBuf> {
-        vec![self.files.matrix.clone(), self.files.genes.clone(), self.files.cells.clone()]
+        self.files.list()
     }
 
     fn load(&self, progress: &dyn Fn(u64)) -> Result<()> {
