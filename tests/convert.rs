@@ -226,6 +226,29 @@ fn names_that_need_quotes_survive() {
 }
 
 #[test]
+fn nameless_cells_and_outputs_are_refused() {
+    let place = Workplace::new();
+    std::fs::write(place.path("in.csv"), ",g0,g1\nc0,1,2\n,3,4\n").unwrap();
+    place.fail(&["convert", "in.csv", "out/"], &["out", "cell 2", "an empty one", "h5ad"]);
+    std::fs::write(place.path("genes.csv"), "x,,g1\nc0,1,2\n").unwrap();
+    place.fail(&["convert", "genes.csv", "out/"], &["out", "gene 1", "an empty one"]);
+    for out in ["a.h5", "b.h5ad", "c.hd5", "d.tsv"] {
+        place.succeed(&["convert", "in.csv", out]);
+        assert_eq!(read_plain(&place.path(out)).cells().names, ["c0", ""], "{out}");
+        place.succeed(&["convert", "genes.csv", out, "--force"]);
+        assert_eq!(read_plain(&place.path(out)).genes().names, ["", "g1"], "{out}");
+    }
+    std::fs::create_dir(place.path("sub")).unwrap();
+    std::fs::rename(place.path("in.csv"), place.path("sub/in.csv")).unwrap();
+    for out in ["./", ".", "..", "/"] {
+        let convert = ["convert", "sub/in.csv", out];
+        place.fail_with(2, &convert, &["no name for an output"]);
+        let forced = [&convert[..], &["--to", "mtx", "--force"]].concat();
+        place.fail_with(2, &forced, &["no name for an output"]);
+    }
+}
+
+#[test]
 fn orientation_and_prefix_reach_the_reader() {
     let place = Workplace::new();
     std::fs::write(

@@ -94,7 +94,7 @@ pub fn open_with(path: &Path, options: &ReadOptions, progress: &dyn Fn(u64)) -> 
         }
         Container::Hdf5 => {}
     }
-    let file = HdfFile::open(path)?;
+    let file = HdfFile::open(path)?.within(options.memory);
     let layout = detect(&file)?;
     if !matches!(layout, Layout::Pandas(_)) {
         only_for(options.orientation.is_some(), "--orientation", "csv, tsv and pandas files")?;

@@ -92,6 +92,7 @@ pub fn write_atomically<T>(
 /// # Errors
 /// [`Error::Exists`] when `path` exists and `force` is off; and when it is something else than the format.
 pub fn refuse_existing(path: &Path, format: Format, force: bool) -> Result<()> {
+    super::check_name(path)?;
     match format {
         Format::Mtx => atomic::refuse_directory(path, force, &MTX_FILES),
         _ => atomic::refuse_existing(path, force),
