@@ -29,9 +29,8 @@ pub struct Pending {
 /// [`Error::Exists`] when `path` exists and `force` is off; else those of `write` and of the system.
 pub fn prepare<T>(path: &Path, force: bool, write: impl FnOnce(&Path) -> Result<T>) -> Result<(Pending, T)> {
     refuse_existing(path, force)?;
-    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let temporary =
-        create_temporary(parent(path), &format!(".{name}.")).map_err(|e| Error::io(path, "create", e))?;
+        create_temporary(parent(path), &temporary_prefix(path)).map_err(|e| Error::io(path, "create", e))?;
     let permissions = temporary.as_file().metadata().map_err(|e| Error::io(path, "create", e))?.permissions();
     let result = write(temporary.path()).map_err(|e| e.renamed(temporary.path(), path))?;
     // A writer may have put a file of its own in the temporary's place.
@@ -47,14 +46,72 @@ impl Pending {
     /// # Errors
     /// [`Error::Exists`] when something has taken the name meanwhile and may not be replaced.
     pub fn publish(self) -> Result<()> {
+        let path = self.path.clone();
+        self.rename()?;
+        sync(parent(&path))
+    }
+
+    fn rename(self) -> Result<()> {
         let Self { temporary, path, force } = self;
         let renamed = if force { temporary.persist(&path) } else { temporary.persist_noclobber(&path) };
-        renamed.map_err(|e| match e.error.kind() {
+        renamed.map(drop).map_err(|e| match e.error.kind() {
             std::io::ErrorKind::AlreadyExists => Error::Exists { path: path.clone() },
             _ => Error::io(&path, "rename the finished file to", e.error),
-        })?;
+        })
+    }
+
+    /// As [`Pending::publish`], with a second name for the file that is replaced, so that it can be put back.
+    ///
+    /// # Errors
+    /// Those of [`Pending::publish`].
+    pub fn publish_revocably(self) -> Result<Published> {
+        let path = self.path.clone();
         let dir = parent(&path);
-        File::open(dir).and_then(|f| f.sync_all()).map_err(|e| Error::io(dir, "sync the directory", e))
+        // Where files have one name only, what is replaced is lost.
+        let old = tempfile::Builder::new()
+            .prefix(&temporary_prefix(&path))
+            .suffix(SUFFIX)
+            .make_in(dir, |name| std::fs::hard_link(&path, name))
+            .ok()
+            .map(tempfile::NamedTempFile::into_temp_path);
+        self.rename()?;
+        let published = Published { path, old: old.map(Old::File) };
+        match sync(parent(&published.path)) {
+            Ok(()) => Ok(published),
+            Err(e) => {
+                published.take_back();
+                Err(e)
+            }
+        }
+    }
+}
+
+/// An output that has got its name. What it replaced, if anything, is kept until this is dropped.
+#[derive(Debug)]
+pub struct Published {
+    path: PathBuf,
+    old: Option<Old>,
+}
+
+/// What was replaced, under a temporary name.
+#[derive(Debug)]
+enum Old {
+    File(tempfile::TempPath),
+    Directory(tempfile::TempDir),
+}
+
+impl Published {
+    /// Takes the name away again and puts back what had it before, as far as the system lets.
+    pub fn take_back(self) {
+        let Self { path, old } = self;
+        // That it cannot be done does not matter: this follows an error, which is told.
+        let _ = match old {
+            Some(Old::File(old)) => old.persist(&path).map_err(|e| e.error),
+            Some(Old::Directory(old)) => directory::exchange(old.path(), &path),
+            None if path.is_dir() => std::fs::remove_dir_all(&path),
+            None => std::fs::remove_file(&path),
+        };
+        let _ = sync(parent(&path));
     }
 }
 
@@ -194,6 +251,15 @@ pub fn is_same_file(a: &Path, b: &Path) -> bool {
 /// Whether both paths are the same name in the same directory, whether a file is there or not.
 pub fn is_same_name(a: &Path, b: &Path) -> bool {
     a.file_name() == b.file_name() && (parent(a) == parent(b) || is_same_file(parent(a), parent(b)))
+}
+
+/// What the temporary names of an output begin with.
+fn temporary_prefix(path: &Path) -> String {
+    format!(".{}.", path.file_name().unwrap_or_default().to_string_lossy())
+}
+
+fn sync(dir: &Path) -> Result<()> {
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(|e| Error::io(dir, "sync the directory", e))
 }
 
 /// The directory `path` lies in.

@@ -126,11 +126,44 @@ fn what_exists_is_replaced_with_force_only() {
     place.fail(&["convert", "in.h5", "out", "--force"], &["out", "other files", "notes"]);
     place.fail(&["convert", "in.h5", "out.csv", "--to", "mtx", "--force"], &["not a directory"]);
     place.fail(&["convert", "in.h5", "out", "--to", "csv", "--force"], &["not a regular file"]);
-    place.fail_with(2, &["convert", "in.h5", "in.h5", "--force"], &["is the input"]);
-    place.fail_with(2, &["convert", "out", "out", "--force"], &["is the input"]);
-    place.fail_with(2, &["convert", "out/matrix.mtx.gz", "out", "--force"], &["is the input"]);
     place.fail_with(2, &["convert", "in.h5", "out.txt"], &[".h5 (10x HDF5)", ".csv"]);
     place.fail_with(2, &["convert", "in.h5", "new.csv", "--dense"], &["--dense is for h5ad"]);
+}
+
+#[test]
+fn no_file_that_is_read_is_replaced() {
+    let place = place();
+    place.succeed(&["convert", "in.h5", "dir/"]);
+    std::fs::create_dir(place.path("genomes")).unwrap();
+    std::fs::rename(place.path("dir"), place.path("genomes/hg19")).unwrap();
+    place.succeed(&["convert", "in.h5", "dir/"]);
+    std::fs::hard_link(place.path("dir/barcodes.tsv.gz"), place.path("linked.tsv.gz")).unwrap();
+    std::os::unix::fs::symlink("dir", place.path("link")).unwrap();
+    for (input, out) in [
+        ("in.h5", "in.h5"),
+        ("in.h5", "./dir/../in.h5"),
+        ("dir", "dir"),
+        ("dir/matrix.mtx.gz", "dir/"),
+        ("dir", "dir/matrix.mtx.gz"),
+        ("dir", "dir/barcodes.tsv.gz"),
+        ("dir", "dir/features.tsv.gz"),
+        ("dir/matrix.mtx.gz", "dir/barcodes.tsv.gz"),
+        ("dir", "linked.tsv.gz"),
+        ("link", "dir/"),
+        ("genomes", "genomes/hg19/"),
+        ("genomes", "genomes/hg19/barcodes.tsv.gz"),
+    ] {
+        let to = if out.ends_with(".mtx.gz") { &["--to", "tsv.gz"][..] } else { &[] };
+        place.fail_with(2, &[&["convert", input, out, "--force"][..], to].concat(), &["which is read"]);
+        if to.is_empty() {
+            let mask = ["mask", "--keep", "0.5", "--input", input, "--out", out, "--force"];
+            place.fail_with(2, &mask, &["which is read"]);
+            let split = ["split", "--input", input, "--train", "new.h5", "--test", out, "--force"];
+            place.fail_with(2, &split, &["which is read"]);
+        }
+    }
+    assert_same(&read_plain(&place.path("dir")), &read_plain(&place.path("in.h5")));
+    assert_same(&read_plain(&place.path("genomes")), &read_plain(&place.path("in.h5")));
 }
 
 #[test]
@@ -190,6 +223,29 @@ fn names_that_need_quotes_survive() {
     }
     place.succeed(&["convert", "in.csv", "f/"]);
     assert_eq!(read_plain(&place.path("f")).genes().names, ["one, two", "say \"x\"", "tab in"]);
+}
+
+#[test]
+fn nameless_cells_and_outputs_are_refused() {
+    let place = Workplace::new();
+    std::fs::write(place.path("in.csv"), ",g0,g1\nc0,1,2\n,3,4\n").unwrap();
+    place.fail(&["convert", "in.csv", "out/"], &["out", "cell 2", "an empty one", "h5ad"]);
+    std::fs::write(place.path("genes.csv"), "x,,g1\nc0,1,2\n").unwrap();
+    place.fail(&["convert", "genes.csv", "out/"], &["out", "gene 1", "an empty one"]);
+    for out in ["a.h5", "b.h5ad", "c.hd5", "d.tsv"] {
+        place.succeed(&["convert", "in.csv", out]);
+        assert_eq!(read_plain(&place.path(out)).cells().names, ["c0", ""], "{out}");
+        place.succeed(&["convert", "genes.csv", out, "--force"]);
+        assert_eq!(read_plain(&place.path(out)).genes().names, ["", "g1"], "{out}");
+    }
+    std::fs::create_dir(place.path("sub")).unwrap();
+    std::fs::rename(place.path("in.csv"), place.path("sub/in.csv")).unwrap();
+    for out in ["./", ".", "..", "/"] {
+        let convert = ["convert", "sub/in.csv", out];
+        place.fail_with(2, &convert, &["no name for an output"]);
+        let forced = [&convert[..], &["--to", "mtx", "--force"]].concat();
+        place.fail_with(2, &forced, &["no name for an output"]);
+    }
 }
 
 #[test]

@@ -162,6 +162,20 @@ fn names_keep_their_letters() {
 }
 
 #[test]
+fn delimiters_and_returns_inside_quotes_belong_to_the_name() {
+    let matrix = parse(";\"T cells, naive, CD4, CD8\";g1\n\"c,0,1,2\";1;2\nc1;3;4\n");
+    assert_eq!(matrix.genes().names, ["T cells, naive, CD4, CD8", "g1"]);
+    assert_eq!(matrix.cells().names, ["c,0,1,2", "c1"]);
+    assert_eq!(matrix.rows, [[1.0, 2.0], [3.0, 4.0]]);
+    for end in ["\n", "\r\n"] {
+        let text = ["x,\"one\rgene\",g1,g2", "\"a\rcell\",1,2,3", "c1,4,5,6", ""].join(end);
+        let matrix = parse(text);
+        assert_eq!(matrix.genes().names, ["one\rgene", "g1", "g2"]);
+        assert_eq!(matrix.cells().names, ["a\rcell", "c1"]);
+    }
+}
+
+#[test]
 fn what_is_no_number_is_named_by_line_and_column() {
     let with = |word: &str| SMALL.replace("0,2,3", &format!("0,{word},3"));
     for (word, parts) in [

@@ -41,6 +41,33 @@ fn gene_names() -> Vec<String> {
 }
 
 #[test]
+fn the_version_may_be_a_number() {
+    let place = Workplace::new();
+    let path = place.path("in.loom");
+    std::fs::copy(loom("v3"), &path).unwrap();
+    let file = unlocked().open_as(&path, hdf5::OpenMode::ReadWrite).unwrap();
+    let attrs = file.group("attrs").unwrap();
+    attrs.unlink("LOOM_SPEC_VERSION").unwrap();
+    attrs.new_dataset::<f64>().create("LOOM_SPEC_VERSION").unwrap().write_scalar(&3.5).unwrap();
+    drop(attrs);
+    file.close().unwrap();
+    let matrix = read_plain(&path);
+    assert_eq!(matrix.source.head().layout, "loom 3.5 (matrix)");
+    assert_eq!(matrix.rows, reals());
+    let file = unlocked().open_as(&path, hdf5::OpenMode::ReadWrite).unwrap();
+    file.group("attrs").unwrap().unlink("LOOM_SPEC_VERSION").unwrap();
+    file.new_attr::<i32>().create("LOOM_SPEC_VERSION").unwrap().write_scalar(&2).unwrap();
+    file.close().unwrap();
+    assert_eq!(read_plain(&path).source.head().layout, "loom 2 (matrix)");
+    // A list that declares terabytes is not read for it.
+    let file = unlocked().open_as(&path, hdf5::OpenMode::ReadWrite).unwrap();
+    let list = file.group("attrs").unwrap().new_dataset::<f64>().chunk(1024).shape(1_usize << 40);
+    list.create("LOOM_SPEC_VERSION").unwrap();
+    file.close().unwrap();
+    assert_eq!(read_plain(&path).rows, reals());
+}
+
+#[test]
 fn version_3_with_layers_and_attributes() {
     let matrix = read_plain(&loom("v3"));
     assert_eq!(matrix.source.head().layout, "loom 3.0.0 (matrix)");

@@ -324,6 +324,42 @@ fn all_members_of_a_compressed_file_are_read() {
     assert!(read(directory.path(), &ReadOptions::default()).is_err());
 }
 
+/// Tapes and block devices fill up with zeros.
+#[test]
+fn zeros_behind_a_compressed_file_are_ignored_and_nothing_else_is() {
+    let whole = gzip(small(ENTRIES).as_bytes());
+    let dir = Directory::v3(small(ENTRIES));
+    for n in [1, 511, 400_000] {
+        std::fs::write(dir.file("matrix.mtx.gz"), [&whole[..], &vec![0; n]].concat()).unwrap();
+        assert_small(&read_plain(dir.path()));
+    }
+    for more in [&b"\0\0more"[..], b"more", &whole[..20]] {
+        std::fs::write(dir.file("matrix.mtx.gz"), [&whole[..], more].concat()).unwrap();
+        assert_refused(dir.path(), &ReadOptions::default(), &["matrix.mtx.gz", "a whole gzip file"]);
+    }
+}
+
+/// Nothing is set aside on the word of the header.
+#[test]
+fn more_entries_than_the_file_can_hold_are_refused_on_opening() {
+    let refused = |dir: &Directory, parts: &[&str]| {
+        let Err(error) = late_fast::io::open(dir.path(), &ReadOptions::default()) else { panic!("opened") };
+        let message = error.to_string();
+        parts.iter().for_each(|part| assert!(message.contains(part), "{part}: {message}"));
+    };
+    for declared in ["18446744073709551615", "9223372036854775807", "4294967301", "1000"] {
+        let content = format!("{HEADER}4 3 {declared}\n{ENTRIES}");
+        refused(&Directory::plain(&content), &["matrix.mtx: line 3", "can hold", declared]);
+        if declared != "1000" {
+            refused(&Directory::v3(&content), &["matrix.mtx.gz: line 3", "can hold", declared]);
+        }
+    }
+    let entries = ENTRIES.trim_end();
+    assert_small(&read_plain(Directory::plain(format!("{HEADER}4 3 5\n{entries}")).path()));
+    let pattern = "%%MatrixMarket matrix coordinate pattern general\n4 3 1\n1 1";
+    assert_eq!(read_plain(Directory::plain(pattern).path()).rows[0], [1.0, 0.0, 0.0, 0.0]);
+}
+
 #[test]
 fn a_matrix_of_many_blocks_is_the_same_in_any_order() {
     let (n_cells, n_genes) = (3000_usize, 200_usize);

@@ -552,8 +552,12 @@ fn what_cannot_be_made_is_refused() {
     fail(1, &["mask", "--out", "taken.h5", "--keep", "0.5"], &["taken.h5", "--force"]);
     fail(1, &["split", "--train", "o.h5", "--test", "taken.h5"], &["taken.h5", "--force"]);
     fail(1, &["split", "--train", "taken.h5", "--test", "o.h5"], &["taken.h5", "--force"]);
-    fail(2, &["mask", "--out", "v3.h5", "--keep", "0.5", "--force"], &["v3.h5 is the input"]);
-    fail(2, &["split", "--train", "o.h5", "--test", "v3.h5", "--force"], &["v3.h5 is the input"]);
+    fail(2, &["mask", "--out", "v3.h5", "--keep", "0.5", "--force"], &["would replace v3.h5, which is read"]);
+    fail(
+        2,
+        &["split", "--train", "o.h5", "--test", "v3.h5", "--force"],
+        &["would replace v3.h5, which is read"],
+    );
     fail(2, &["split", "--train", "o.h5", "--test", "./o.h5"], &["written twice", "--train"]);
     fail(1, &["mask", "--out", "nowhere/o.h5", "--keep", "0.5"], &["nowhere", "No such file"]);
     fail(1, &["mask", "--out", "o.h5", "--keep", "0.5", "--memory", "1M"], &["--memory", "1.00 MiB"]);

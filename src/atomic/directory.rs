@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
-use super::{SUFFIX, parent};
+use super::{Old, Published, SUFFIX, parent, sync, temporary_prefix};
 use crate::error::{Error, Result};
 
 /// A finished directory under a temporary name, on disk, waiting to get its own.
@@ -37,7 +37,7 @@ pub fn prepare_directory<T>(
 ) -> Result<(PendingDirectory, T)> {
     refuse_directory(path, force, known)?;
     let failed = |e| Error::io(path, "create", e);
-    let prefix = format!(".{}.", path.file_name().unwrap_or_default().to_string_lossy());
+    let prefix = temporary_prefix(path);
     remove_abandoned(parent(path), &prefix, known);
     let temporary = tempfile::Builder::new()
         .prefix(&prefix)
@@ -62,6 +62,14 @@ impl PendingDirectory {
     /// # Errors
     /// [`Error::Exists`] when something has taken the name meanwhile and may not be replaced.
     pub fn publish(self) -> Result<()> {
+        self.publish_revocably().map(drop)
+    }
+
+    /// As [`PendingDirectory::publish`]; what is replaced can be put back.
+    ///
+    /// # Errors
+    /// Those of [`PendingDirectory::publish`].
+    pub fn publish_revocably(self) -> Result<Published> {
         let Self { temporary, path, known, force, _lock } = self;
         let failed = |e: std::io::Error| match e.kind() {
             ErrorKind::AlreadyExists | ErrorKind::DirectoryNotEmpty => Error::Exists { path: path.clone() },
@@ -70,10 +78,15 @@ impl PendingDirectory {
         let (from, to) = (temporary.path(), without_slash(&path));
         let exists = path.symlink_metadata().is_ok();
         refuse_directory(&path, force, known)?;
-        let flags = if exists { RenameFlags::EXCHANGE } else { RenameFlags::NOREPLACE };
-        match renameat_with(CWD, from, CWD, &to, flags).map_err(std::io::Error::from) {
+        let renamed = if exists {
+            exchange(from, &to)
+        } else {
+            renameat_with(CWD, from, CWD, &to, RenameFlags::NOREPLACE).map_err(std::io::Error::from)
+        };
+        let mut old = None;
+        match renamed {
             // The old one has the temporary name now.
-            Ok(()) if exists => drop(temporary),
+            Ok(()) if exists => old = Some(Old::Directory(temporary)),
             Ok(()) => drop(temporary.keep()),
             // Not every file system knows these ways.
             Err(e) if matches!(e.raw_os_error(), Some(EINVAL | ENOSYS | EOPNOTSUPP)) => {
@@ -86,8 +99,15 @@ impl PendingDirectory {
             }
             Err(e) => return Err(failed(e)),
         }
-        sync(parent(&path))
+        let published = Published { path: to, old };
+        sync(parent(&path))?;
+        Ok(published)
     }
+}
+
+/// Lets two directories change their names.
+pub(super) fn exchange(a: &Path, b: &Path) -> std::io::Result<()> {
+    Ok(renameat_with(CWD, a, CWD, b, RenameFlags::EXCHANGE)?)
 }
 
 const EINVAL: i32 = rustix::io::Errno::INVAL.raw_os_error();
@@ -167,10 +187,6 @@ fn moved(error: Error, temporary: &Path, path: &Path) -> Error {
 /// A link with a slash behind it would be followed.
 fn without_slash(path: &Path) -> PathBuf {
     path.components().collect()
-}
-
-fn sync(dir: &Path) -> Result<()> {
-    File::open(dir).and_then(|dir| dir.sync_all()).map_err(|e| Error::io(dir, "sync the directory", e))
 }
 
 #[cfg(test)]

@@ -35,8 +35,8 @@ impl<'a> Input<'a> {
         allowed: u64,
         reporter: &'a Reporter,
     ) -> Result<Self> {
-        let options =
-            ReadOptions { scratch: storing.map(|storing| storing.dir.to_owned()), ..args.options() };
+        let scratch = storing.map(|storing| storing.dir.to_owned());
+        let options = ReadOptions { scratch, memory: Some(allowed), ..args.options() };
         let source = open_source(path, &options, reporter)?;
         let (cells, genes) = (source.cells(), source.genes());
         let first = |axis: &Axis| axis.names.first().cloned().unwrap_or_else(|| "none".into());

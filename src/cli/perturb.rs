@@ -1,6 +1,6 @@
 //! `late-fast mask`, `late-fast downsample`, `late-fast split`: benchmark inputs made from a matrix.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use super::args::{Common, DownsampleArgs, MaskArgs, MatrixArgs, SourceArgs, SplitArgs};
@@ -10,7 +10,7 @@ use super::report::Reporter;
 use crate::atomic::{is_same_file, is_same_name, parent, try_directory};
 use crate::budget::{self, human_bytes};
 use crate::error::{Error, Result};
-use crate::io::Source;
+use crate::io::{self, Source};
 use crate::matrix::{Axis, Major};
 use crate::output::{self, Format};
 use crate::parallel;
@@ -167,8 +167,9 @@ where
         + Send,
 {
     let reporter = Reporter::new(common);
+    let read = io::files(task.path, &task.matrix.options())?;
     for &(output, format) in outputs {
-        check_output(output, format, task.path, common.force)?;
+        check_output(output, format, &read, common.force)?;
     }
     parallel::with_threads(common.threads, || {
         let allowed = common.memory.unwrap_or_else(memory::available);
@@ -195,11 +196,14 @@ where
     })??
 }
 
-/// Makes sure, before work is done for it, that an output can be written, and is not the input.
-fn check_output(out: &Path, format: Format, input: &Path, force: bool) -> Result<()> {
-    if is_same_file(out, input) || (format == Format::Mtx && is_same_file(out, parent(input))) {
+/// Makes sure, before work is done for it, that an output can be written, and is none of the files that are `read`.
+fn check_output(out: &Path, format: Format, read: &[PathBuf], force: bool) -> Result<()> {
+    let is_replaced = |file: &&PathBuf| {
+        is_same_file(out, file) || (format == Format::Mtx && is_same_file(out, parent(file)))
+    };
+    if let Some(file) = read.iter().find(is_replaced) {
         return Err(Error::Usage {
-            problem: format!("{} is the input: it would be overwritten", out.display()),
+            problem: format!("writing {} would replace {}, which is read", out.display(), file.display()),
             remedy: "choose another name for the output".into(),
         });
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use hdf5::{IndexType, IterationOrder, LinkType, LocationType};
 
+use crate::budget::NameRoom;
 use crate::error::{Error, Result};
 
 const SIGNATURE: [u8; 8] = *b"\x89HDF\r\n\x1a\n";
@@ -20,6 +21,8 @@ pub struct HdfFile {
     raw: Arc<File>,
     size: u64,
     user_block: u64,
+    /// Bytes that the whole run may take, where names are to be held against it.
+    memory: Option<u64>,
 }
 
 /// What stands at a path inside a file.
@@ -62,7 +65,18 @@ impl HdfFile {
             .with_access_plist(|plist| plist.file_locking(false))
             .open(openable(path, &raw))
             .map_err(|source| classify(path, size, source))?;
-        Ok(Self { path: path.to_owned(), hdf, raw: Arc::new(raw), size, user_block })
+        Ok(Self { path: path.to_owned(), hdf, raw: Arc::new(raw), size, user_block, memory: None })
+    }
+
+    /// Refuses lists of names that do not fit in `memory`, of bytes for the whole run.
+    #[must_use]
+    pub(crate) fn within(self, memory: Option<u64>) -> Self {
+        Self { memory, ..self }
+    }
+
+    /// Room for a list of names.
+    pub(super) fn name_room(&self) -> NameRoom {
+        NameRoom::new(self.memory)
     }
 
     /// The file's path.

@@ -27,6 +27,11 @@ pub(super) struct Reference {
 }
 
 impl Reference {
+    /// Bytes of the string.
+    pub(super) fn length(&self) -> u64 {
+        self.length.into()
+    }
+
     pub(super) fn parse(bytes: &[u8; REFERENCE_BYTES]) -> Self {
         let [a, b, c, d, heap @ .., i, j, k, l] = *bytes;
         Self {
@@ -46,7 +51,7 @@ pub(super) fn fetch<T: Send + Clone + Default>(
     references: &[Reference],
     decode: impl Fn(&[u8]) -> T + Sync,
 ) -> Result<Vec<T>, String> {
-    let total: u64 = references.iter().map(|reference| u64::from(reference.length)).sum();
+    let total: u64 = references.iter().map(Reference::length).sum();
     if total > size.saturating_mul(MAX_SHARING) {
         return Err(format!("strings of {total} bytes in a file of {size}"));
     }

@@ -13,6 +13,8 @@ use crate::error::{Error, Result};
 /// Fixed-length strings in object headers, cut to this length.
 type LongAscii = FixedAscii<4096>;
 type LongUnicode = FixedUnicode<4096>;
+/// Strings of fixed length are read so many bytes at a time.
+const PART_BYTES: usize = 16 << 20;
 /// The longest fixed-length string taken for a name.
 const MAX_FIXED: usize = 1 << 16;
 
@@ -114,12 +116,16 @@ impl HdfFile {
         self.require_wide_addresses()?;
         let fill = vec![0; heap::REFERENCE_BYTES];
         let bytes = ByteArray::open(self, dataset, name, fill.len(), fill, || Ok(Vec::new()))?;
+        let mut room = self.name_room();
+        let place = || name.to_owned();
+        room.take(self.path(), place, bytes.n_rows() as u64, 0)?;
         let mut references = vec![heap::Reference::default(); bytes.n_rows()];
         bytes.read(0..bytes.n_rows(), &mut references, |bytes, part| {
             for (reference, bytes) in part.iter_mut().zip(bytes.as_chunks().0) {
                 *reference = heap::Reference::parse(bytes);
             }
         })?;
+        room.take(self.path(), place, 0, references.iter().map(heap::Reference::length).sum())?;
         let lossy = AtomicUsize::new(0);
         let values = heap::fetch(&self.raw(), self.size(), self.user_block(), &references, |bytes| {
             let (text, valid) = decode_text(bytes);
@@ -161,15 +167,23 @@ impl HdfFile {
             };
         }
         let bytes = ByteArray::open(self, dataset, name, size, vec![0; size], || Ok(Vec::new()))?;
+        let mut room = self.name_room();
+        let place = || name.to_owned();
+        room.take(self.path(), place, bytes.n_rows() as u64, 0)?;
         let mut values = vec![String::new(); bytes.n_rows()];
         let lossy = AtomicUsize::new(0);
-        bytes.read(0..bytes.n_rows(), &mut values, |bytes, part| {
-            for (value, bytes) in part.iter_mut().zip(bytes.chunks_exact(size)) {
-                let (text, valid) = decode(bytes);
-                *value = text;
-                lossy.fetch_add(usize::from(!valid), Ordering::Relaxed);
-            }
-        })?;
+        let step = (PART_BYTES / size).max(1);
+        for (number, part) in values.chunks_mut(step).enumerate() {
+            let rows = number * step..number * step + part.len();
+            bytes.read(rows, part, |bytes, part| {
+                for (value, bytes) in part.iter_mut().zip(bytes.chunks_exact(size)) {
+                    let (text, valid) = decode(bytes);
+                    *value = text;
+                    lossy.fetch_add(usize::from(!valid), Ordering::Relaxed);
+                }
+            })?;
+            room.take(self.path(), place, 0, part.iter().map(|value| value.len() as u64).sum())?;
+        }
         note_lossy(name, lossy.into_inner(), notes);
         Ok(values)
     }

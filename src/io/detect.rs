@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::csv::Table;
 use super::h5ad::H5ad;
@@ -94,7 +94,7 @@ pub fn open_with(path: &Path, options: &ReadOptions, progress: &dyn Fn(u64)) -> 
         }
         Container::Hdf5 => {}
     }
-    let file = HdfFile::open(path)?;
+    let file = HdfFile::open(path)?.within(options.memory);
     let layout = detect(&file)?;
     if !matches!(layout, Layout::Pandas(_)) {
         only_for(options.orientation.is_some(), "--orientation", "csv, tsv and pandas files")?;
@@ -128,6 +128,17 @@ pub fn open_with(path: &Path, options: &ReadOptions, progress: &dyn Fn(u64)) -> 
                 _ => TenX::open_v3(&file, options)?,
             }))
         }
+    }
+}
+
+/// The files that [`open`] would read the matrix from.
+///
+/// # Errors
+/// When there is none, or it is of a kind that is not read.
+pub fn files(path: &Path, options: &ReadOptions) -> Result<Vec<PathBuf>> {
+    match container(path)? {
+        Container::MatrixMarket => super::mtx::files(path, options),
+        Container::Hdf5 | Container::Text => Ok(vec![path.to_owned()]),
     }
 }
 

@@ -56,11 +56,7 @@ impl Loom {
         let (major, shape) =
             if by_cells { (Major::Cells, [n_cells, n_genes]) } else { (Major::Genes, [n_genes, n_cells]) };
         let part = Part { array, across: by_cells, targets: None };
-        let version = match file.has_dataset("attrs/LOOM_SPEC_VERSION")? {
-            true => file.strings("attrs/LOOM_SPEC_VERSION", &mut notes)?.into_iter().next(),
-            false => file.string_attribute("/", "LOOM_SPEC_VERSION")?,
-        };
-        let version = version.map_or_else(String::new, |version| format!(" {version}"));
+        let version = version(file, &mut notes)?.map_or_else(String::new, |version| format!(" {version}"));
         let layout = format!("loom{version} ({element})");
         Ok(Self {
             head: Head::new(file.path(), layout, major, [cells, genes], notes),
@@ -70,6 +66,29 @@ impl Loom {
             details: vec![("matrices".to_owned(), list(&layers))],
         })
     }
+}
+
+/// The version of the format, a text or, by some writers, a number.
+fn version(file: &HdfFile, notes: &mut Vec<String>) -> Result<Option<String>> {
+    const NAME: &str = "LOOM_SPEC_VERSION";
+    let dataset = format!("attrs/{NAME}");
+    if !file.has_dataset(&dataset)? {
+        let number = || {
+            let numbers = file.integers_attribute("/", NAME)?;
+            Ok(numbers.and_then(|numbers| numbers.first().map(i64::to_string)))
+        };
+        return file.string_attribute("/", NAME)?.map_or_else(number, |text| Ok(Some(text)));
+    }
+    if file.is_strings(&dataset)? {
+        return Ok(file.strings(&dataset, notes)?.into_iter().next());
+    }
+    // It is for people only: what is neither is not looked at. A scalar is never compressed, and libhdf5 may read it.
+    let number = file.dataset(&dataset)?;
+    Ok(if number.is_scalar() {
+        number.read_scalar::<f64>().ok().map(|number| number.to_string())
+    } else {
+        None
+    })
 }
 
 /// The matrices of a file.

@@ -16,10 +16,12 @@ mod tenx;
 
 use std::path::{Path, PathBuf};
 
-pub use detect::{Layout, detect, open, open_with};
+pub use detect::{Layout, detect, files, open, open_with};
 pub use head::Head;
 
+use crate::budget::NameRoom;
 use crate::error::Result;
+use crate::hdf::to_usize;
 use crate::matrix::{Axis, Block, Major};
 
 /// What to read out of a file that holds more than one matrix.
@@ -45,9 +47,28 @@ pub struct ReadOptions {
     pub prefix: Option<String>,
     /// Directory for unnamed temporary files, which text needs that does not fit in memory; the system's own if not given.
     pub scratch: Option<PathBuf>,
+    /// Bytes that the whole run may take: bounds names and lines of text while they are read; no bound if not given.
+    pub memory: Option<u64>,
 }
 
+/// The longest line of text: a name and a number for each of some hundred million cells.
+const MOST_LINE_BYTES: usize = 1 << 30;
+/// Lines up to here are read whatever the memory.
+const FEWEST_LINE_BYTES: usize = 16 << 20;
+/// A line is gathered in a buffer that grows, and parsed while the next ones are read.
+const LINES_IN_MEMORY: u64 = 8;
+
 impl ReadOptions {
+    fn names(&self) -> NameRoom {
+        NameRoom::new(self.memory)
+    }
+
+    /// Bytes of the longest line of text.
+    fn longest_line(&self) -> usize {
+        let share = self.memory.map_or(MOST_LINE_BYTES, |bytes| to_usize(bytes / LINES_IN_MEMORY));
+        share.clamp(FEWEST_LINE_BYTES, MOST_LINE_BYTES)
+    }
+
     fn scratch(&self) -> PathBuf {
         self.scratch.clone().unwrap_or_else(std::env::temp_dir)
     }

@@ -48,6 +48,25 @@ impl Content<'_> {
     }
 }
 
+/// Refuses names that would be empty lines, which no program can read.
+fn check_lines(path: &Path, content: &Content<'_>) -> Result<()> {
+    let (cells, genes) = (&content.cells.names, content.genes);
+    let ids = genes.ids();
+    let id = |gene: usize| ids.as_ref().map_or("", |ids| &ids[gene]);
+    let empty_gene = |(gene, name): (usize, &String)| name.is_empty() && id(gene).is_empty();
+    let empty = [
+        ("cell", cells.iter().position(String::is_empty)),
+        ("gene", genes.names.iter().enumerate().position(empty_gene)),
+    ];
+    match empty.into_iter().find_map(|(noun, place)| Some((noun, place?))) {
+        None => Ok(()),
+        Some((noun, place)) => {
+            let remedy = "give it a name, or choose another format, such as h5ad";
+            Err(Error::input(path, format!("{noun} {}", place + 1), "a name", "an empty one", remedy))
+        }
+    }
+}
+
 /// A file that is being written. Cells come as rows, in order.
 pub struct MatrixFile<'a> {
     path: PathBuf,
@@ -119,6 +138,7 @@ impl<'a> MatrixFile<'a> {
                 Kind::H5ad { file, matrices }
             }
             Format::Mtx => {
+                check_lines(path, &content)?;
                 let shape = [content.genes.len(), content.cells.len()];
                 let line = content.record.line();
                 Kind::Mtx(Box::new(MtxWriter::create(path, shape, content.whole, &line)?))

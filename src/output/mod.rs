@@ -9,7 +9,7 @@ mod record;
 use std::path::Path;
 
 pub use matrix::{Content, MatrixFile};
-pub use publish::{Pending, prepare, refuse_existing, size, write_atomically};
+pub use publish::{Pending, prepare, publish_together, refuse_existing, size, write_atomically};
 pub use record::Record;
 
 use crate::error::{Error, Result};
@@ -51,6 +51,7 @@ impl Format {
     /// # Errors
     /// When it says none.
     pub fn of(path: &Path) -> Result<Self> {
+        check_name(path)?;
         if path.as_os_str().as_encoded_bytes().ends_with(b"/") || path.is_dir() {
             return Ok(Self::Mtx);
         }
@@ -99,6 +100,17 @@ impl Format {
     }
 }
 
+/// Refuses what names no file or directory of its own: outputs get their names when they are whole.
+fn check_name(path: &Path) -> Result<()> {
+    if path.file_name().is_some() {
+        return Ok(());
+    }
+    Err(Error::Usage {
+        problem: format!("{} is no name for an output", path.display()),
+        remedy: "give the directory a name of its own, such as out/".into(),
+    })
+}
+
 /// What a format has a place for.
 #[derive(Clone, Copy, Debug)]
 pub struct Kept {
@@ -123,6 +135,10 @@ mod tests {
         let table = |delimiter, gzip| Format::Table { delimiter, gzip };
         assert_eq!(Format::of(Path::new("c.csv")).unwrap(), table(b',', false));
         assert_eq!(Format::of(Path::new("c.TSV.gz")).unwrap(), table(b'\t', true));
+        for other in ["./", ".", "..", "a/..", "/", ""] {
+            let message = Format::of(Path::new(other)).unwrap_err().to_string();
+            assert!(message.contains("no name for an output"), "{other}: {message}");
+        }
         for other in ["c", "h5", ".h5", "c.h5.gz", "c.mtx", "c.gz", "c.h5ad.tmp"] {
             let message = Format::of(Path::new(other)).unwrap_err().to_string();
             assert!(

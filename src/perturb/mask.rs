@@ -135,11 +135,12 @@ pub fn mask(
     let stays = |cell: usize, gene: u32| last.is_some_and(|last| order.rank(cell, gene) <= last);
     let counter = write_atomically(path, format, options.setup.force, |temporary| {
         let file = MatrixFile::create(temporary, format, content)?;
-        write(file, rows, content.layers.len(), stays, &|n| progress("masking", n))
+        let counter = write(file, rows, content.layers.len(), stays, &|n| progress("masking", n))?;
+        if counter.nnz() != keep {
+            return Err(Error::changed(store.path(), "entries"));
+        }
+        Ok(counter)
     })?;
-    if counter.nnz() != keep {
-        return Err(Error::changed(store.path(), "entries"));
-    }
     Ok(MaskReport {
         n_cells,
         n_genes,

@@ -13,7 +13,7 @@ use super::written::{Counter, Written};
 use super::{Setup, cell_store, check_counts, check_format, check_share, content, record};
 use crate::error::Result;
 use crate::io::Source;
-use crate::output::{Format, MatrixFile, prepare};
+use crate::output::{Format, MatrixFile, prepare, publish_together};
 use crate::random::{Purpose, generator};
 use crate::store::Prepared;
 
@@ -121,8 +121,7 @@ pub fn split(
         prepare(train, formats[0], options.setup.force, |train_path| {
             prepare(test, formats[1], options.setup.force, |test_path| write(train_path, test_path))
         })?;
-    test_file.publish()?;
-    train_file.publish()?;
+    publish_together([train_file, test_file])?;
     let [train_counter, test_counter] = counters;
     Ok(SplitReport {
         n_cells: store.n_rows(),

@@ -3,26 +3,20 @@
 //! Inflating is sequential and takes as long as parsing: it has a thread of its own, which is never more than a few
 //! blocks ahead.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, Read};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 
-use flate2::bufread::MultiGzDecoder;
 use memchr::{memchr, memchr_iter, memrchr};
 
+use super::inflate::open_counting;
 use crate::error::{Error, Result};
 
 /// Bytes of a block; longer lines are blocks of their own.
 const BLOCK_BYTES: usize = 1 << 20;
 /// Blocks that wait to be parsed.
 const BLOCKS_AHEAD: usize = 2;
-/// The longest line: a name and a number for each of some hundred million cells.
-const MOST_LINE_BYTES: usize = 1 << 30;
-/// Bytes that are read from the file at a time.
-const BUFFER_BYTES: usize = 1 << 17;
-const GZIP: [u8; 2] = [0x1f, 0x8b];
 const UTF8_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Consecutive whole lines. Only the last one of a file may lack its line feed.
@@ -50,7 +44,22 @@ impl Lines {
 
     /// Drops the lines before number `line`.
     pub(crate) fn drop_before(&mut self, line: u64) {
-        while self.first < line && self.take_first().is_some() {}
+        let n = usize::try_from(line.saturating_sub(self.first)).unwrap_or(usize::MAX);
+        if n == 0 {
+            return;
+        }
+        let last = memchr_iter(b'\n', &self.bytes).take(n).enumerate().last();
+        let (dropped, end) = match last {
+            Some((place, end)) if place + 1 == n => (n, end + 1),
+            // The last line may lack its line feed.
+            last => {
+                let whole = last.map_or(0, |(place, _)| place + 1);
+                let ends_whole = self.bytes.last().is_none_or(|byte| *byte == b'\n');
+                (whole + usize::from(!ends_whole), self.bytes.len())
+            }
+        };
+        self.bytes.drain(..end);
+        self.first += dropped as u64;
     }
 
     /// Cuts the block into pieces of about `size` bytes, each with the number of its first line.
@@ -90,44 +99,7 @@ fn trim_end(line: &[u8]) -> &[u8] {
     line.strip_suffix(b"\r").unwrap_or(line)
 }
 
-/// Whether a file that begins with `head` is compressed.
-pub(crate) fn is_gzip(head: &[u8]) -> bool {
-    head.starts_with(&GZIP)
-}
-
-/// Opens a text file, compressed or not, all members of it.
-pub(crate) fn open_text(path: &Path) -> Result<Box<dyn BufRead + Send>> {
-    open_counting(path, None)
-}
-
-fn open_counting<'a>(path: &Path, read: Option<&'a AtomicU64>) -> Result<Box<dyn BufRead + Send + 'a>> {
-    let failed = |e| Error::io(path, "open", e);
-    let file = File::open(path).map_err(failed)?;
-    let mut input = BufReader::with_capacity(BUFFER_BYTES, Counting { file, read });
-    let head = input.fill_buf().map_err(|e| Error::io(path, "read", e))?;
-    if is_gzip(head) {
-        return Ok(Box::new(BufReader::with_capacity(BUFFER_BYTES, MultiGzDecoder::new(input))));
-    }
-    Ok(Box::new(input))
-}
-
-/// A file of which is known how much was read.
-struct Counting<'a> {
-    file: File,
-    read: Option<&'a AtomicU64>,
-}
-
-impl Read for Counting<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let n = self.file.read(buffer)?;
-        if let Some(read) = self.read {
-            read.fetch_add(n as u64, Ordering::Relaxed);
-        }
-        Ok(n)
-    }
-}
-
-/// Hands the blocks of a text file to `consume`, without a byte order mark. `progress` is told the bytes of the file,
+/// Hands the blocks of a text file to `consume`, without a byte order mark. No line may be longer than `longest` bytes. `progress` is told the bytes of the file,
 /// as they are on disk, since it was called last.
 ///
 /// # Errors
@@ -135,6 +107,7 @@ impl Read for Counting<'_> {
 /// is too long.
 pub(crate) fn read_lines<T>(
     path: &Path,
+    longest: usize,
     progress: &dyn Fn(u64),
     consume: impl FnOnce(&mut dyn Iterator<Item = Result<Lines>>) -> Result<T>,
 ) -> Result<T> {
@@ -145,7 +118,7 @@ pub(crate) fn read_lines<T>(
         std::thread::Builder::new()
             .name("late-fast-text".into())
             .spawn_scoped(scope, move || {
-                if let Err(error) = send_blocks(path, &mut *input, &sender) {
+                if let Err(error) = send_blocks(path, longest, &mut *input, &sender) {
                     // Nobody listens any more when the consumer has failed, too.
                     let _ = sender.send(Err(error));
                 }
@@ -161,7 +134,12 @@ pub(crate) fn read_lines<T>(
     })
 }
 
-fn send_blocks(path: &Path, input: &mut dyn BufRead, sender: &SyncSender<Result<Lines>>) -> Result<()> {
+fn send_blocks(
+    path: &Path,
+    longest: usize,
+    input: &mut dyn BufRead,
+    sender: &SyncSender<Result<Lines>>,
+) -> Result<()> {
     let mut carry = Vec::new();
     let mut first = 1;
     let mut is_begin = true;
@@ -183,16 +161,10 @@ fn send_blocks(path: &Path, input: &mut dyn BufRead, sender: &SyncSender<Result<
                     carry.extend_from_slice(&bytes[old + end + 1..]);
                     bytes.truncate(old + end + 1);
                 }
-                None if bytes.len() > MOST_LINE_BYTES => {
-                    let expected = format!("lines of at most {MOST_LINE_BYTES} bytes");
-                    let remedy = "this is not a table of numbers; take another file";
-                    return Err(Error::input(
-                        path,
-                        format!("line {first}"),
-                        expected,
-                        "a longer one",
-                        remedy,
-                    ));
+                None if bytes.len() > longest => {
+                    let (line, expected) = (format!("line {first}"), format!("at most {longest} bytes"));
+                    let remedy = "take another file if this is no table of numbers, or allow more memory with --memory";
+                    return Err(Error::input(path, line, expected, "a longer one", remedy));
                 }
                 None => {
                     carry = bytes;
@@ -235,7 +207,7 @@ mod tests {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(content).unwrap();
         let told = std::cell::Cell::new(0);
-        let blocks = read_lines(file.path(), &|n| told.set(told.get() + n), |blocks| {
+        let blocks = read_lines(file.path(), 1 << 30, &|n| told.set(told.get() + n), |blocks| {
             blocks.collect::<Result<Vec<_>>>()
         });
         assert_eq!(told.get(), content.len() as u64);
@@ -275,5 +247,24 @@ mod tests {
         assert_eq!(blocks[0].take_first().unwrap(), b"two");
         assert!(blocks[0].take_first().is_none());
         assert!(blocks_of(b"").is_empty());
+    }
+
+    #[test]
+    fn lines_are_dropped_all_at_once() {
+        let of = |text: &[u8]| Lines { bytes: text.to_vec(), first: 5 };
+        for (line, first, rest) in
+            [(1, 5, "a\nb\nc"), (5, 5, "a\nb\nc"), (6, 6, "b\nc"), (7, 7, "c"), (8, 8, ""), (99, 8, "")]
+        {
+            let mut lines = of(b"a\nb\nc");
+            lines.drop_before(line);
+            assert_eq!((lines.first, &lines.bytes[..]), (first, rest.as_bytes()), "{line}");
+        }
+        let mut lines = of(b"a\n");
+        lines.drop_before(9);
+        assert_eq!((lines.first, lines.bytes.len()), (6, 0));
+        // One after the other, they would be moved five million times: hours.
+        let mut many = of(&b"%\n".repeat(5_000_000));
+        many.drop_before(5_000_000);
+        assert_eq!((many.first, &many.bytes[..]), (5_000_000, &b"%\n%\n%\n%\n%\n"[..]));
     }
 }

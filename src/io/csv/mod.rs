@@ -12,6 +12,7 @@ use rayon::prelude::*;
 use self::parse::{Dialect, Rows, split_names};
 use super::spill::{CHUNK_ENTRIES, Spill, SpillWriter};
 use super::{Head, ReadOptions, Source, Tally};
+use crate::budget::NameRoom;
 use crate::error::{Error, Result};
 use crate::matrix::{Axis, Block, Major};
 use crate::parallel;
@@ -35,8 +36,9 @@ impl Table {
         let mut notes = Vec::new();
         let expected_bytes = path.metadata().map_err(|e| Error::io(path, "examine", e))?.len();
         let spill = SpillWriter::new(&options.scratch(), expected_bytes, CHUNK_ENTRIES);
-        let (dialect, rows, spill) =
-            read_lines(path, progress, |blocks| read_table(path, major, blocks, spill, &mut notes))?;
+        let (dialect, rows, spill) = read_lines(path, options.longest_line(), progress, |blocks| {
+            read_table(path, options, major, blocks, spill, &mut notes)
+        })?;
         let mut axes = [rows, dialect.columns].map(Axis::from_names);
         for (axis, noun) in axes.iter_mut().zip(dialect.nouns) {
             strip_byte_literals(axis, noun, &mut notes);
@@ -51,6 +53,7 @@ impl Table {
 /// Reads all lines: how the table is written, the names of its lines, and the values.
 fn read_table(
     path: &Path,
+    options: &ReadOptions,
     major: Major,
     blocks: &mut dyn Iterator<Item = Result<Lines>>,
     mut spill: SpillWriter,
@@ -63,7 +66,8 @@ fn read_table(
         first_block = blocks.next().transpose()?.unwrap_or_default();
     }
     let mut lossy = 0;
-    let dialect = read_header(path, major, &header, &first_block, &mut lossy, notes)?;
+    let mut room = options.names();
+    let dialect = read_header(path, major, &header, &first_block, &mut room, &mut lossy, notes)?;
     drop(header);
     let mut names = Vec::new();
     let parse = |block: Result<Lines>| {
@@ -75,7 +79,9 @@ fn read_table(
     };
     parallel::ahead(std::iter::once(Ok(first_block)).chain(blocks), parse, |parts: Result<Vec<_>>| {
         for part in parts? {
-            let Rows { names: mut new, lossy: more, block } = part?;
+            let Rows { names: mut new, last_line, lossy: more, block } = part?;
+            let letters = new.iter().map(String::len).sum::<usize>();
+            room.take(path, || format!("line {last_line}"), new.len() as u64, letters as u64)?;
             for row in 0..block.n_rows() {
                 let (indices, values) = block.row(row);
                 spill.push_row(names.len() + row, indices, values)?;
@@ -103,6 +109,7 @@ fn read_header(
     major: Major,
     header: &[u8],
     next: &Lines,
+    room: &mut NameRoom,
     lossy: &mut usize,
     notes: &mut Vec<String>,
 ) -> Result<Dialect> {
@@ -113,16 +120,26 @@ fn read_header(
     };
     let second = Lines::of(next.first, &next.bytes).map(|(_, line)| line).find(|line| !line.is_empty());
     let second = second.unwrap_or_default();
-    let count = |line: &[u8], byte: u8| memchr::memchr_iter(byte, line).count();
     // A first line without any is a single name, above a column of names and one of values.
     let [line, other] = [header, second];
-    let sample = if DELIMITERS.iter().any(|(byte, _)| count(line, *byte) > 0) { line } else { other };
-    let (n, delimiter) =
-        DELIMITERS.iter().rev().map(|(byte, _)| (count(sample, *byte), *byte)).max().unwrap_or((0, b','));
+    let sample =
+        if DELIMITERS.iter().any(|(byte, _)| count_outside_quotes(line, *byte) > 0) { line } else { other };
+    let (n, delimiter) = DELIMITERS
+        .iter()
+        .rev()
+        .map(|(byte, _)| (count_outside_quotes(sample, *byte), *byte))
+        .max()
+        .unwrap_or((0, b','));
     if n == 0 {
         return Err(problem(1, "commas, tabs or semicolons between names", "none of them".into()));
     }
     let unbalanced = |line| problem(line, "quotes that are closed on the same line", "an open one".into());
+    room.take(
+        path,
+        || "line 1".into(),
+        count_outside_quotes(header, delimiter) as u64 + 1,
+        header.len() as u64,
+    )?;
     let mut columns = split_names(header, delimiter, lossy).ok_or_else(|| unbalanced(1))?;
     let fields = split_names(second, delimiter, &mut 0).ok_or_else(|| unbalanced(next.first))?.len();
     if fields == columns.len() + 1 && !second.is_empty() {
@@ -135,6 +152,11 @@ fn read_header(
         return Ok(Dialect { delimiter, columns, nouns });
     }
     Err(problem(1, "fewer than 2^32 columns", columns.len().to_string()))
+}
+
+/// How often the byte stands in a line, but for quoted fields.
+fn count_outside_quotes(line: &[u8], byte: u8) -> usize {
+    line.split(|byte| *byte == b'"').step_by(2).map(|part| memchr::memchr_iter(byte, part).count()).sum()
 }
 
 /// Names like `b'ENSMUSG00000051951'`, which Python makes of bytes, lose what is no name.

@@ -28,6 +28,8 @@ pub(super) struct Dialect {
 #[derive(Debug, Default)]
 pub(super) struct Rows {
     pub(super) names: Vec<String>,
+    /// The number of the last of them.
+    pub(super) last_line: u64,
     /// Names that are not UTF-8.
     pub(super) lossy: usize,
     pub(super) block: RowBlock,
@@ -63,6 +65,7 @@ impl Dialect {
             }
             rows.block.end_row();
             rows.names.push(name);
+            rows.last_line = number;
         }
         Ok(rows)
     }
@@ -194,7 +197,12 @@ pub(super) fn split_names(line: &[u8], delimiter: u8, lossy: &mut usize) -> Opti
     if !line.contains(&b'"') {
         return Some(line.split(|byte| *byte == delimiter).map(|name| to_text(name.into(), lossy)).collect());
     }
-    let mut reader = csv::ReaderBuilder::new().has_headers(false).delimiter(delimiter).from_reader(line);
+    // A carriage return inside quotes belongs to the name: the line's own was taken off.
+    let mut reader = csv::ReaderBuilder::new()
+        .has_headers(false)
+        .delimiter(delimiter)
+        .terminator(csv::Terminator::Any(b'\n'))
+        .from_reader(line);
     let mut record = csv::ByteRecord::new();
     let complete = reader.read_byte_record(&mut record).ok()? && is_balanced(line);
     complete.then(|| record.iter().map(|name| to_text(name.into(), lossy)).collect())

@@ -123,7 +123,7 @@ impl<'a> Assembler<'a> {
     fn start_sorting(&mut self, cell: u32, gene: u32, value: f64) {
         self.sorting = Some(Sorting {
             buffer: vec![(u64::from(cell) << 32 | u64::from(gene), value)],
-            writer: SpillWriter::new(&self.scratch, self.expected_bytes * 2, RUN_CHUNK),
+            writer: SpillWriter::new(&self.scratch, self.expected_bytes.saturating_mul(2), RUN_CHUNK),
             ends: Vec::new(),
         });
     }

@@ -85,6 +85,10 @@ impl Files {
         })
     }
 
+    pub(super) fn list(&self) -> Vec<PathBuf> {
+        vec![self.matrix.clone(), self.genes.clone(), self.cells.clone()]
+    }
+
     /// Whether the genes are in a file of Cell Ranger 1 and 2.
     pub(super) fn is_v2(&self) -> bool {
         let name = self.genes.file_name().unwrap_or_default().to_string_lossy();

@@ -3,13 +3,17 @@
 use std::io::{BufRead, Read};
 use std::path::Path;
 
+use super::LONGEST_LINE;
+use crate::budget::NameRoom;
 use crate::error::{Error, Result};
 use crate::matrix::{Axis, Column};
-use crate::text::{Lines, open_text, read_lines, read_problem};
+use crate::text::{Lines, MAX_EXPANSION, is_compressed, open_text, read_lines, read_problem};
 
 /// The first line and all comments together may be this long.
 const MOST_HEAD_BYTES: u64 = 16 << 20;
 const BANNER: &str = "%%MatrixMarket";
+/// A text of its own takes about as much beside its letters.
+const FIELD_BYTES: usize = 32;
 const REMEDY: &str = "the file is incomplete or its writer has a bug; write or download it again";
 
 /// What the values are said to be.
@@ -64,6 +68,23 @@ impl Header {
     }
 }
 
+impl Header {
+    /// Refuses more entries than a file of its size can hold: nothing may be set aside on its word.
+    pub(super) fn check_room(&self, path: &Path) -> Result<()> {
+        let size = path.metadata().map_err(|e| Error::io(path, "examine", e))?.len();
+        let text = if is_compressed(path)? { size.saturating_mul(MAX_EXPANSION) } else { size };
+        // "1 1 1", or "1 1" where no value is written; the last line may lack its line feed.
+        let shortest = if self.field == Field::Pattern { 4 } else { 6 };
+        let most = (text + 1) / shortest;
+        if self.nnz <= most {
+            return Ok(());
+        }
+        let line = format!("line {}", self.first_line - 1);
+        let expected = format!("at most {most} entries, which is what a file of {size} bytes can hold");
+        Err(Error::input(path, line, expected, format!("{} entries", self.nnz), REMEDY))
+    }
+}
+
 /// Words of a line for a message.
 pub(super) fn show(text: &[u8]) -> String {
     const LONGEST: usize = 60;
@@ -107,15 +128,22 @@ fn parse_banner(path: &Path, line: &str) -> Result<Field> {
 
 /// Calls `use_line` with the fields of every line of a file without a header, which have tabs between them. Quotes mean
 /// nothing; bytes that are no UTF-8 are replaced, with a note.
-fn read_fields(path: &Path, notes: &mut Vec<String>, mut use_line: impl FnMut(u64, &[&str])) -> Result<()> {
+fn read_fields(
+    path: &Path,
+    room: &mut NameRoom,
+    notes: &mut Vec<String>,
+    mut use_line: impl FnMut(u64, &[&str]),
+) -> Result<()> {
     let mut lossy = 0_usize;
-    read_lines(path, &|_| {}, |blocks| {
+    read_lines(path, LONGEST_LINE, &|_| {}, |blocks| {
         for block in blocks {
             let block = block?;
             for (number, line) in Lines::of(block.first, &block.bytes) {
                 let text = String::from_utf8_lossy(line);
                 lossy += usize::from(matches!(text, std::borrow::Cow::Owned(_)));
                 let fields: Vec<&str> = text.split('\t').collect();
+                let letters = line.len() + fields.len() * FIELD_BYTES;
+                room.take(path, || format!("line {number}"), 1, letters as u64)?;
                 use_line(number, &fields);
             }
         }
@@ -128,10 +156,10 @@ fn read_fields(path: &Path, notes: &mut Vec<String>, mut use_line: impl FnMut(u6
 }
 
 /// The first column: the other ones that some programs write are not names.
-pub(super) fn read_cells(path: &Path, notes: &mut Vec<String>) -> Result<Axis> {
+pub(super) fn read_cells(path: &Path, room: &mut NameRoom, notes: &mut Vec<String>) -> Result<Axis> {
     let mut names = Vec::new();
     let mut last_line = 0;
-    read_fields(path, notes, |number, fields| {
+    read_fields(path, room, notes, |number, fields| {
         if !fields[0].is_empty() {
             names.push(fields[0].to_owned());
             last_line = number;
@@ -142,12 +170,12 @@ pub(super) fn read_cells(path: &Path, notes: &mut Vec<String>) -> Result<Axis> {
 }
 
 /// Id, name, feature type and, of multiome data, the place in the genome.
-pub(super) fn read_genes(path: &Path, notes: &mut Vec<String>) -> Result<Axis> {
+pub(super) fn read_genes(path: &Path, room: &mut NameRoom, notes: &mut Vec<String>) -> Result<Axis> {
     const MORE: [&str; 4] = ["feature_types", "chromosome", "start", "end"];
     let (mut ids, mut names) = (Vec::new(), Vec::new());
     let mut more: [Vec<String>; 4] = Default::default();
     let mut last_line = 0;
-    read_fields(path, notes, |number, fields| {
+    read_fields(path, room, notes, |number, fields| {
         if fields.iter().all(|field| field.is_empty()) {
             return;
         }

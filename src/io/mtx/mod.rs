@@ -26,7 +26,14 @@ use crate::text::read_lines;
 
 /// Bytes of text that a task parses.
 const PIECE_BYTES: usize = 1 << 16;
+/// Three numbers, or a name and what else is known of it.
+const LONGEST_LINE: usize = 1 << 24;
 const REMEDY: &str = "the file is incomplete or its writer has a bug; write or download it again";
+
+/// The files that belong to `path`, a directory or the file of the entries in it.
+pub(super) fn files(path: &Path, options: &ReadOptions) -> Result<Vec<PathBuf>> {
+    Files::find(path, options).map(|files| files.list())
+}
 
 /// A matrix in a directory.
 pub(super) struct Mtx {
@@ -49,9 +56,11 @@ impl Mtx {
     pub(super) fn open(path: &Path, options: &ReadOptions) -> Result<Self> {
         let files = Files::find(path, options)?;
         let header = Header::read(&files.matrix)?;
+        header.check_room(&files.matrix)?;
+        let mut room = options.names();
         let mut notes = Vec::new();
-        let cells = header::read_cells(&files.cells, &mut notes)?;
-        let genes = header::read_genes(&files.genes, &mut notes)?;
+        let cells = header::read_cells(&files.cells, &mut room, &mut notes)?;
+        let genes = header::read_genes(&files.genes, &mut room, &mut notes)?;
         let transposed = is_transposed(&files, &header, &cells, &genes)?;
         if transposed {
             notes.push("the file has cells as rows and genes as columns".into());
@@ -114,7 +123,7 @@ impl Mtx {
         let map = self.all.as_ref().map(|(_, map)| &map[..]);
         let mut assembler = Assembler::new(matrix, &self.scratch, self.header.nnz, shape, map);
         let mut read = 0;
-        read_lines(matrix, &|_| {}, |blocks| {
+        read_lines(matrix, LONGEST_LINE, &|_| {}, |blocks| {
             let parse = |block: Result<crate::text::Lines>| {
                 let mut block = block?;
                 block.drop_before(self.header.first_line);
@@ -196,7 +205,7 @@ impl Source for Mtx {
     }
 
     fn files(&self) -> Vec<PathBuf> {
-        vec![self.files.matrix.clone(), self.files.genes.clone(), self.files.cells.clone()]
+        self.files.list()
     }
 
     fn load(&self, progress: &dyn Fn(u64)) -> Result<()> {
