@@ -263,7 +263,7 @@ fn what_was_said_of_an_earlier_combination_is_not_kept() {
         ["combine", "--genes-model", "in.late/genes", "--cells-model", "cells.h5ad", "--input", "in.h5"];
     for out in ["cells.h5ad", "genes.csv"] {
         let force = ["--genes", "genes.csv", "--out", out, "--force"];
-        place.fail_with(2, &[&combine[..], &force].concat(), &[out, "is an input"]);
+        place.fail_with(2, &[&combine[..], &force].concat(), &[out, "which is read"]);
     }
 }
 

@@ -222,7 +222,7 @@ fn outputs_that_cannot_be_written_are_found_before_training() {
     place.fail_with(2, &train_and(&["--out", "same", "--impute", "same"]), &["same"]);
     std::fs::copy(place.path("in.h5"), place.path("in.h5ad")).unwrap();
     let over = ["train", "--h5", "in.h5ad", "--impute", "in.h5ad", "--force"];
-    place.fail_with(2, &over, &["in.h5ad", "is an input"]);
+    place.fail_with(2, &over, &["in.h5ad", "which is read"]);
 }
 
 #[test]

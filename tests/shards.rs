@@ -199,7 +199,7 @@ fn what_does_not_belong_together_is_not_merged() {
     refuse(&[&one, "input.h5ad", &three], &["input", "input.h5ad"]);
     refuse(&[&one, "plain.h5ad", &three], &["the manifest of a shard", "plain.h5ad"]);
     refuse(&[&one, "nothing.h5ad", &three], &["nothing.h5ad", "check the path"]);
-    place.fail_with(2, &["merge", &one, &one, &two, &three, "--force"], &["is an input"]);
+    place.fail_with(2, &["merge", &one, &one, &two, &three, "--force"], &["which is read"]);
     let merge = ["merge", "all.h5ad", &two, &one, &three];
     place.succeed(&merge);
     place.fail(&merge, &["exists already"]);

@@ -5,17 +5,18 @@ use std::path::Path;
 use late_fast_kernels::F32;
 
 use super::args::{CombineArgs, Common};
-use super::impute::{check_output, content, impute_options, imputed_format, read_model};
+use super::impute::{content, impute_options, imputed_format, read_model};
 use super::input::{Input, Steps, read_gene_list};
 use super::kernels::chosen_isa;
 use super::memory;
+use super::outputs::check_output;
 use super::report::Reporter;
 use crate::CAUTION;
 use crate::atomic::parent;
 use crate::budget::{self, human_bytes};
 use crate::error::Result;
 use crate::impute::{ImputeOptions, Models, combine};
-use crate::io::Source;
+use crate::io::{self, Source};
 use crate::matrix::Major;
 use crate::output::Format;
 use crate::parallel;
@@ -25,9 +26,9 @@ use crate::train::{entries_of_largest_batch, model_path};
 pub(super) fn run(args: &CombineArgs, common: &Common) -> anyhow::Result<()> {
     let reporter = Reporter::new(common);
     let isa = chosen_isa()?;
-    let models = [&args.genes_model, &args.cells_model].map(|path| model_path(path));
-    let read = [&*args.input.path, &models[0], &models[1]];
-    let read: Vec<&Path> = read.into_iter().chain(args.output.genes.as_deref()).collect();
+    let mut read = io::files(&args.input.path, &args.input.matrix.options())?;
+    read.extend([&args.genes_model, &args.cells_model].map(|path| model_path(path)));
+    read.extend(args.output.genes.clone());
     let format = imputed_format(&args.file.out)?;
     check_output(&args.file.out, format, &read, common.force)?;
     let [genes_model, cells_model] =

@@ -8,17 +8,18 @@ use super::args::{Common, ImputeArgs, OutputArgs, ShardArg};
 use super::input::{Input, Steps, read_gene_list};
 use super::kernels::chosen_isa;
 use super::memory;
+use super::outputs::check_output;
 use super::report::Reporter;
 use crate::CAUTION;
-use crate::atomic::{is_same_file, parent, try_directory};
+use crate::atomic::parent;
 use crate::budget::{self, human_bytes};
 use crate::config::{MODEL_FILE, features_name};
 use crate::error::{Error, Result};
 use crate::impute::{ImputeOptions, Manifest, Shard, State, gathered_features, impute, memory_bytes};
-use crate::io::Source;
+use crate::io::{self, Source};
 use crate::matrix::Major;
 use crate::model::ModelFile;
-use crate::output::{Format, refuse_existing};
+use crate::output::Format;
 use crate::parallel;
 use crate::store::{Prepared, Storing};
 use crate::train::{entries_of_largest_batch, model_path};
@@ -36,10 +37,9 @@ pub(super) fn run(args: &ImputeArgs, common: &Common) -> anyhow::Result<()> {
     };
     let out = shard.map_or_else(|| args.file.out.clone(), |shard| shard.path(&args.file.out));
     // A shard may be there already, done.
-    let mut read = vec![&*args.input.path];
-    read.extend(args.output.genes.as_deref());
-    let model_file = model_path(&args.model);
-    read.push(&model_file);
+    let mut read = io::files(&args.input.path, &args.input.matrix.options())?;
+    read.extend(args.output.genes.clone());
+    read.push(model_path(&args.model));
     let format = imputed_format(&args.file.out)?;
     if format != Format::H5ad && (args.latent_only || shard.is_some()) {
         let option = if args.latent_only { "--latent-only" } else { "--shard" };
@@ -142,18 +142,6 @@ pub(super) fn imputed_format(path: &Path) -> Result<Format> {
                  directory)"
             .into(),
     })
-}
-
-/// Refuses an output that cannot be written or is one of the files that are `read`, before any work is done for it.
-pub(super) fn check_output(out: &Path, format: Format, read: &[&Path], force: bool) -> Result<()> {
-    if read.iter().any(|read| is_same_file(out, read)) {
-        return Err(Error::Usage {
-            problem: format!("{} is an input: it would be overwritten", out.display()),
-            remedy: "choose another name for the output".into(),
-        });
-    }
-    refuse_existing(out, format, force)?;
-    try_directory(parent(out))
 }
 
 /// The options of imputing, as meant.

@@ -1,10 +1,8 @@
 //! `late-fast merge`
 
-use std::path::{Path, PathBuf};
-
 use super::args::{Common, MergeArgs};
-use super::impute::check_output;
 use super::memory;
+use super::outputs::check_output;
 use super::report::Reporter;
 use crate::budget::{self, human_bytes};
 use crate::impute::{MERGE_BYTES, Shards};
@@ -12,8 +10,7 @@ use crate::output::Format;
 
 pub(super) fn run(args: &MergeArgs, common: &Common) -> anyhow::Result<()> {
     let reporter = Reporter::new(common);
-    let read: Vec<&Path> = args.shards.iter().map(PathBuf::as_path).collect();
-    check_output(&args.out, Format::H5ad, &read, common.force)?;
+    check_output(&args.out, Format::H5ad, &args.shards, common.force)?;
     let started = std::time::Instant::now();
     let shards = Shards::open(&args.shards)?;
     let needed = budget::fixed_bytes(shards.n_names()) + MERGE_BYTES;

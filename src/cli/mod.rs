@@ -11,6 +11,7 @@ mod interrupt;
 mod kernels;
 mod memory;
 mod merge;
+mod outputs;
 mod perturb;
 mod report;
 mod simulate;

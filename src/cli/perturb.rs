@@ -1,18 +1,19 @@
 //! `late-fast mask`, `late-fast downsample`, `late-fast split`: benchmark inputs made from a matrix.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
 use super::args::{Common, DownsampleArgs, MaskArgs, MatrixArgs, SourceArgs, SplitArgs};
 use super::input::{Input, Steps, entries};
 use super::memory;
+use super::outputs::check_output;
 use super::report::Reporter;
-use crate::atomic::{is_same_file, is_same_name, parent, try_directory};
+use crate::atomic::{is_same_name, parent};
 use crate::budget::{self, human_bytes};
 use crate::error::{Error, Result};
 use crate::io::{self, Source};
 use crate::matrix::{Axis, Major};
-use crate::output::{self, Format};
+use crate::output::Format;
 use crate::parallel;
 use crate::perturb::{
     self, Amount, DownsampleOptions, Keep, MaskOptions, Setup, SplitOptions, Written, memory_bytes,
@@ -194,21 +195,6 @@ where
         reporter.say(&memory::peak());
         told
     })??
-}
-
-/// Makes sure, before work is done for it, that an output can be written, and is none of the files that are `read`.
-fn check_output(out: &Path, format: Format, read: &[PathBuf], force: bool) -> Result<()> {
-    let is_replaced = |file: &&PathBuf| {
-        is_same_file(out, file) || (format == Format::Mtx && is_same_file(out, parent(file)))
-    };
-    if let Some(file) = read.iter().find(is_replaced) {
-        return Err(Error::Usage {
-            problem: format!("writing {} would replace {}, which is read", out.display(), file.display()),
-            remedy: "choose another name for the output".into(),
-        });
-    }
-    output::refuse_existing(out, format, force)?;
-    try_directory(parent(out))
 }
 
 /// Says what the formats have no place for.

@@ -12,11 +12,12 @@ use self::parts::{Part, State, parts_of, unused};
 use super::Ending;
 use super::args::{Common, Interval, TrainArgs, quoted};
 use super::combine::write_combined;
-use super::impute::{check_output, impute_options, imputed_format, write_imputed};
+use super::impute::{impute_options, imputed_format, write_imputed};
 use super::input::{Input, read_gene_list};
 use super::interrupt::Interrupt;
 use super::kernels::chosen_isa;
 use super::memory::{self, Resident};
+use super::outputs::check_output;
 use super::report::{Reporter, TrainingProgress};
 use crate::atomic::{ResultDirectory, check_free_space, is_same_file, parent, refuse_existing};
 use crate::config::MODEL_FILE;
@@ -479,9 +480,9 @@ impl Job<'_> {
             }
         }
         if let Some((path, options)) = self.imputing {
-            let models = parts.iter().filter_map(|part| Some(part.reference.as_ref()?.path()));
-            let read: Vec<&Path> =
-                models.chain([&*args.input.path]).chain(args.output.genes.as_deref()).collect();
+            let mut read = io::files(&args.input.path, &args.input.matrix.options())?;
+            read.extend(parts.iter().filter_map(|part| Some(part.reference.as_ref()?.path().to_owned())));
+            read.extend(args.output.genes.clone());
             // In the run's own directory it may be as well.
             check_output(path, options.format, &read, common.force)?;
         }
