@@ -5,10 +5,12 @@ mod common;
 
 use common::binary::Workplace;
 use common::counts::{unlocked, write_tenx};
-use common::files::{small_rows, write};
+use common::files::{names, read_plain, small_rows, write};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use hdf5::types::FixedAscii;
+use late_fast::h5ad::{write_axis, write_root};
+use late_fast::matrix::Axis;
 
 /// So many names take more than the room that is left of [`MEMORY`].
 const NAMES: usize = 1_000_000;
@@ -65,4 +67,34 @@ fn names_in_hdf5_files_are_held_against_the_memory() {
     drop((barcodes, matrix));
     file.close().unwrap();
     refused(&place, "in.h5", &["in.h5: matrix/barcodes", "names that take at most"]);
+}
+
+/// A dense matrix in chunks that are as tall as it is: a band of whole chunks would be 256 MiB of numbers, several times.
+#[test]
+fn tall_chunks_are_read_in_pieces() {
+    const ROWS: usize = 1 << 15;
+    const COLUMNS: usize = 1000;
+    const WIDTH: usize = 40;
+    let place = Workplace::new();
+    let file = unlocked().create(place.path("in.h5ad")).unwrap();
+    write_root(&file).unwrap();
+    write_axis(&file, "obs", &Axis::from_names(names("cell", ROWS))).unwrap();
+    write_axis(&file, "var", &Axis::from_names(names("gene", COLUMNS))).unwrap();
+    let x =
+        file.new_dataset::<u8>().chunk([ROWS, WIDTH]).deflate(1).shape([ROWS, COLUMNS]).create("X").unwrap();
+    let values = ndarray::Array2::<u8>::from_elem([ROWS, WIDTH], 3);
+    for left in (0..COLUMNS).step_by(WIDTH) {
+        x.write_slice(&values, (.., left..left + WIDTH)).unwrap();
+    }
+    drop(x);
+    file.close().unwrap();
+    let run = place.succeed(&["convert", "in.h5ad", "out.h5"]);
+    let peak = run.stderr.lines().find_map(|line| line.strip_prefix("peak memory ")).unwrap();
+    let number: f64 = peak.split(' ').next().unwrap().parse().unwrap();
+    assert!(peak.ends_with(" MiB") && number < 512.0, "{peak}");
+    place.fail(
+        &["inspect", "in.h5ad", "--memory", "2M"],
+        &["in.h5ad: X", "chunks that fit in memory", "chunks of 1.25 MiB", "--memory"],
+    );
+    assert!(read_plain(&place.path("out.h5")).rows.iter().flatten().all(|&count| count == 3.0));
 }

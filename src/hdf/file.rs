@@ -74,6 +74,10 @@ impl HdfFile {
         Self { memory, ..self }
     }
 
+    pub(super) fn memory(&self) -> Option<u64> {
+        self.memory
+    }
+
     /// Room for a list of names.
     pub(super) fn name_room(&self) -> NameRoom {
         NameRoom::new(self.memory)

@@ -22,7 +22,7 @@ pub(crate) use element::convert;
 pub use file::{HdfFile, Kind, has_signature};
 pub use numeric::NumericArray;
 pub(crate) use numeric::numeric_dtype;
-pub(crate) use storage::ByteArray;
+pub(crate) use storage::{ByteArray, KEPT_BYTES};
 pub(crate) use strings::{decode_latin, decode_text};
 pub use write::{close, create, extend, flush};
 

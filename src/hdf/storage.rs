@@ -12,6 +12,7 @@ use rayon::prelude::*;
 use super::chunk_index;
 use super::file::HdfFile;
 use super::filters::{Pipeline, Scratch};
+use crate::budget::human_bytes;
 use crate::error::{Error, Result};
 
 /// HDF5's own limit for a chunk.
@@ -20,6 +21,10 @@ const MAX_CHUNK_BYTES: u64 = u32::MAX as u64;
 const MAX_UNSTORED: u64 = 1 << 22;
 /// The same in bytes, for long strings and records.
 const MAX_UNSTORED_BYTES: u64 = 256 << 20;
+/// Chunks side by side that are kept for the next read take at most so much.
+pub(crate) const KEPT_BYTES: u64 = 64 << 20;
+/// A chunk is in memory as it is stored, between two filters, and decoded.
+const CHUNK_COPIES: u64 = 3;
 /// One positioned read of a contiguous dataset.
 const READ_BYTES: usize = 1 << 20;
 
@@ -51,9 +56,12 @@ struct Chunks {
     /// Sorted by band and column.
     table: Vec<Chunk>,
     pipeline: Pipeline,
-    /// The chunk in which the last read ended: the next one goes on there.
-    last: Mutex<Option<(usize, Arc<Vec<u8>>)>>,
+    kept: Mutex<Kept>,
 }
+
+/// Decoded chunks in which the last read ended, by their place in the table: the next one goes on there. One of any size, or
+/// several of [`KEPT_BYTES`] in all.
+type Kept = Vec<(usize, Arc<Vec<u8>>)>;
 
 /// A decoded chunk, in the thread's memory or kept for the next read.
 enum Decoded<'a> {
@@ -403,10 +411,14 @@ impl ByteArray {
         rows: &Range<usize>,
     ) -> Result<Decoded<'a>> {
         let chunk = chunks.table[index];
-        if let Some((kept, bytes)) = chunks.last.lock().unwrap_or_else(PoisonError::into_inner).as_ref()
-            && *kept == index
+        let goes_on = rows.end < (chunk.band + 1).saturating_mul(chunks.rows).min(self.n_rows());
+        let kept = || chunks.kept.lock().unwrap_or_else(PoisonError::into_inner);
         {
-            return Ok(Decoded::Kept(Arc::clone(bytes)));
+            let mut kept = kept();
+            if let Some(place) = kept.iter().position(|(kept, _)| *kept == index) {
+                let bytes = if goes_on { Arc::clone(&kept[place].1) } else { kept.swap_remove(place).1 };
+                return Ok(Decoded::Kept(bytes));
+            }
         }
         self.read_at(scratch.stored(super::to_usize(chunk.size)), chunk.address)?;
         let decoded_size = chunks.rows * chunks.columns * self.element_size;
@@ -414,10 +426,16 @@ impl ByteArray {
             let place = format!("chunk {index} at byte {}", chunk.address);
             self.problem("intact chunks", format!("a damaged one ({place}): {fault}"), DAMAGED)
         })?;
-        if rows.end < (chunk.band + 1).saturating_mul(chunks.rows).min(self.n_rows()) {
-            let bytes = Arc::new(scratch.decoded().to_vec());
-            *chunks.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((index, Arc::clone(&bytes)));
-            return Ok(Decoded::Kept(bytes));
+        if goes_on {
+            let mut kept = kept();
+            // What others have left that lies above is not read again.
+            kept.retain(|(kept, _)| chunks.table[*kept].band == chunk.band);
+            let others: usize = kept.iter().map(|(_, bytes)| bytes.len()).sum();
+            if kept.is_empty() || others.saturating_add(decoded_size) as u64 <= KEPT_BYTES {
+                let bytes = Arc::new(scratch.decoded().to_vec());
+                kept.push((index, Arc::clone(&bytes)));
+                return Ok(Decoded::Kept(bytes));
+            }
         }
         Ok(Decoded::Scratch(scratch.decoded()))
     }
@@ -464,6 +482,11 @@ impl ByteArray {
         let Some(decoded) = decoded else {
             return Err(self.problem("chunks under 4 GiB", format!("{shape:?}"), DAMAGED));
         };
+        if file.memory().is_some_and(|memory| decoded.saturating_mul(CHUNK_COPIES) > memory) {
+            let remedy = "allow more with --memory, or write the file again with smaller chunks";
+            let found = format!("chunks of {}", human_bytes(decoded));
+            return Err(self.problem("chunks that fit in memory", found, remedy));
+        }
         let unfiltered_edges =
             dataset.create_plist().ok().and_then(|plist| plist.chunk_opts()).is_some_and(|options| {
                 options.contains(hdf5::dataset::ChunkOpts::DONT_FILTER_PARTIAL_CHUNKS)
@@ -484,7 +507,7 @@ impl ByteArray {
             table.push(Chunk { band, column, address: entry.address, size: entry.size, mask });
         }
         table.sort_unstable_by_key(|chunk| (chunk.band, chunk.column));
-        Ok(Chunks { rows, columns, table, pipeline, last: Mutex::new(None) })
+        Ok(Chunks { rows, columns, table, pipeline, kept: Mutex::default() })
     }
 
     /// Refuses a shape far beyond what is stored: nothing may be allocated on its word.

@@ -6,14 +6,19 @@ use rayon::prelude::*;
 
 use super::Tally;
 use super::stream::{Names, append, is_storable, stream, value_fault};
+use crate::budget::MOST_BLOCK_BYTES;
 use crate::error::{Error, Result};
-use crate::hdf::{HdfFile, NumericArray};
+use crate::hdf::{HdfFile, KEPT_BYTES, NumericArray};
 use crate::matrix::{Block, RowBlock};
 
 /// Elements of a band, unless the chunks are taller.
 const BAND_ELEMENTS: usize = 2 << 20;
-/// Elements up to which a band grows to hold whole chunks, which otherwise are inflated repeatedly.
-const MAX_BAND_ELEMENTS: usize = 32 << 20;
+/// Elements up to which a band grows to hold whole chunks; of taller ones some are kept inflated, others are inflated repeatedly.
+const MAX_BAND_ELEMENTS: usize = 4 << 20;
+/// What an element takes at most, where nothing is zero: as a number, as part of a tile and of a band put together, and
+/// twice (one band is read ahead) as part of a block and of one that grows.
+const BYTES_PER_ELEMENT: u64 = 3 * 8 + 2 * 24;
+const _: () = assert!(MAX_BAND_ELEMENTS as u64 * BYTES_PER_ELEMENT + KEPT_BYTES <= MOST_BLOCK_BYTES);
 /// Elements that one task checks or compresses.
 const TASK_ELEMENTS: usize = BAND_ELEMENTS / 16;
 
@@ -225,7 +230,8 @@ mod tests {
     fn bands_hold_whole_chunks_while_memory_allows() {
         assert_eq!(band_rows(1000, None), 2097);
         assert_eq!(band_rows(1000, Some(500)), 2000);
-        assert_eq!(band_rows(1000, Some(5000)), 5000);
+        assert_eq!(band_rows(1000, Some(4000)), 4000);
+        assert_eq!(band_rows(1000, Some(5000)), 2097);
         assert_eq!(band_rows(100_000, Some(100_000)), 20);
         assert_eq!(band_rows(usize::MAX, None), 1);
         assert_eq!(band_rows(0, None), 1 << 20);
