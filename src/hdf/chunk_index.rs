@@ -82,12 +82,21 @@ pub(super) fn datatype_message(file: &HdfFile, dataset: &hdf5::Dataset) -> Optio
 
 /// The byte of an attribute that is a bit field, as PyTables writes truth values; the crate knows no such type.
 pub(super) fn bit_field_attribute(file: &HdfFile, dataset: &hdf5::Dataset, name: &str) -> Option<u8> {
-    let raw = file.raw();
-    let reader = Reader { file: &raw, base: file.user_block() };
     let wanted = |message: &[u8]| attribute_parts(message).is_some_and(|parts| parts.0 == name.as_bytes());
-    let message = reader.message(header_address(dataset)?, ATTRIBUTE, wanted)?;
+    let message = first_attribute(file, dataset, wanted)?;
     let (_, kind, value) = attribute_parts(&message)?;
     (kind.first()? & 15 == BIT_FIELD && kind.get(4..8)? == [1, 0, 0, 0]).then(|| value.first().copied())?
+}
+
+/// The first attribute message of an object that is `wanted`, unless the object keeps its attributes in a heap.
+pub(super) fn first_attribute(
+    file: &HdfFile,
+    object: &hdf5::Location,
+    wanted: impl Fn(&[u8]) -> bool,
+) -> Option<Vec<u8>> {
+    let raw = file.raw();
+    let reader = Reader { file: &raw, base: file.user_block() };
+    reader.message(header_address(object)?, ATTRIBUTE, wanted)
 }
 
 /// Name, datatype and value in an attribute message.
@@ -107,8 +116,8 @@ fn attribute_parts(message: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
 
 /// Where the object header lies. The value of an object reference is this address; the crate shows it in
 /// no other way. Should this text change, what is read there agrees with nothing libhdf5 tells.
-fn header_address(dataset: &hdf5::Dataset) -> Option<u64> {
-    let reference = dataset.reference::<ObjectReference1>(".").ok()?;
+fn header_address(object: &hdf5::Location) -> Option<u64> {
+    let reference = object.reference::<ObjectReference1>(".").ok()?;
     let text = format!("{reference:?}");
     text.rsplit("inner: ").next()?.trim_end_matches([' ', '}']).parse().ok()
 }

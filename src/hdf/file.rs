@@ -5,6 +5,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use hdf5::dataset::Layout;
 use hdf5::{IndexType, IterationOrder, LinkType, LocationType};
 
 use crate::budget::NameRoom;
@@ -13,6 +14,10 @@ use crate::error::{Error, Result};
 const SIGNATURE: [u8; 8] = *b"\x89HDF\r\n\x1a\n";
 /// Where the search for a signature behind a user block ends.
 const MAX_USER_BLOCK: u64 = 1 << 30;
+/// Where the search for links to other files ends.
+const MOST_OBJECTS: usize = 4096;
+/// Filters that are part of libhdf5 have lower numbers; for others it loads plugins.
+const FIRST_PLUGIN: i32 = 256;
 
 /// An HDF5 file open for reading.
 pub struct HdfFile {
@@ -126,6 +131,7 @@ impl HdfFile {
         let failed = |source| Error::hdf5(&self.path, name, "look it up", source);
         let mut group = self.hdf.group("/").map_err(failed)?;
         let mut kind = Some(Kind::Group);
+        self.require_built_in(&group, "/")?;
         for part in name.split('/').filter(|part| !part.is_empty()) {
             if kind != Some(Kind::Group) {
                 return Ok(None);
@@ -138,6 +144,8 @@ impl HdfFile {
             match link {
                 None => return Ok(None),
                 Some(LinkType::External) => return Err(self.links_elsewhere(name)),
+                // Looking where it leads would open what an external link on the way names.
+                Some(LinkType::Soft) if self.has_external_links()? => return Err(self.links_elsewhere(name)),
                 Some(LinkType::Hard | LinkType::Soft) => {}
             }
             kind = match group.loc_type_by_name(part) {
@@ -149,10 +157,54 @@ impl HdfFile {
             };
             if kind == Some(Kind::Group) {
                 group = group.group(part).map_err(failed)?;
-                self.require_here(&group, name)?;
+                self.require_built_in(&group, name)?;
             }
         }
         Ok(kind)
+    }
+
+    /// Whether a group of the file has a link to another file.
+    fn has_external_links(&self) -> Result<bool> {
+        let failed = |source| Error::hdf5(&self.path, "/", "look for links to other files", source);
+        let mut groups = vec![self.hdf.group("/").map_err(failed)?];
+        let mut visited = 0;
+        while let Some(group) = groups.pop() {
+            let name = group.name();
+            self.require_built_in(&group, &name)?;
+            let mut links = Vec::new();
+            let listed = group.iter_visit_default(|member, info| {
+                links.push((member.to_owned(), info.link_type));
+                Ok(())
+            });
+            listed.map_err(failed)?;
+            visited += links.len();
+            if visited > MOST_OBJECTS || links.iter().any(|(_, kind)| *kind == LinkType::External) {
+                return Ok(true);
+            }
+            for (member, _) in links.iter().filter(|(_, kind)| *kind == LinkType::Hard) {
+                if matches!(group.loc_type_by_name(member), Ok(LocationType::Group)) {
+                    groups.push(group.group(member).map_err(failed)?);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// Refuses a group whose list of names went through a filter that libhdf5 would look for among plugins.
+    fn require_built_in(&self, group: &hdf5::Group, name: &str) -> Result<()> {
+        let filters = group.create_plist().and_then(|plist| plist.get_filters());
+        let filters =
+            filters.map_err(|source| Error::hdf5(&self.path, name, "read the group's filters", source))?;
+        match filters.iter().find(|filter| filter.id() >= FIRST_PLUGIN) {
+            None => Ok(()),
+            Some(filter) => Err(Error::input(
+                &self.path,
+                name,
+                "a group without filters of plugins",
+                format!("HDF5 filter {}", filter.id()),
+                "copy the file with h5repack where the plugin is installed",
+            )),
+        }
     }
 
     /// Whether there is a group at `name`.
@@ -190,10 +242,27 @@ impl HdfFile {
                     .hdf
                     .dataset(name)
                     .map_err(|source| Error::hdf5(&self.path, name, "open the dataset", source))?;
-                self.require_here(&dataset, name)?;
+                self.require_stored_here(&dataset, name)?;
                 Ok(dataset)
             }
             found => Err(self.absent(name, "a dataset", found)),
+        }
+    }
+
+    /// A dataset that libhdf5 is to read: none of its filters may be a plugin.
+    pub(crate) fn plain_dataset(&self, name: &str) -> Result<hdf5::Dataset> {
+        let dataset = self.dataset(name)?;
+        let filters = dataset.create_plist().and_then(|plist| plist.get_filters());
+        let filters = filters.map_err(|source| Error::hdf5(&self.path, name, "read its filters", source))?;
+        match filters.iter().find(|filter| filter.id() >= FIRST_PLUGIN) {
+            None => Ok(dataset),
+            Some(filter) => Err(Error::input(
+                &self.path,
+                name,
+                "no compression, or gzip",
+                format!("HDF5 filter {}", filter.id()),
+                "write the file again with late-fast",
+            )),
         }
     }
 
@@ -206,9 +275,21 @@ impl HdfFile {
         Error::input(&self.path, name, expected, found, "write the file again with the tool that made it")
     }
 
-    /// Soft links may lead through an external one.
-    fn require_here(&self, object: &hdf5::Location, name: &str) -> Result<()> {
-        if object.filename() == self.hdf.filename() { Ok(()) } else { Err(self.links_elsewhere(name)) }
+    /// Refuses data that libhdf5 would look for in other files, before it is asked for the shape: that of a virtual
+    /// dataset depends on those.
+    fn require_stored_here(&self, dataset: &hdf5::Dataset, name: &str) -> Result<()> {
+        let plist = dataset
+            .create_plist()
+            .map_err(|source| Error::hdf5(&self.path, name, "read its properties", source))?;
+        let found = if plist.layout() == Layout::Virtual {
+            "a virtual dataset"
+        } else if !plist.external().is_empty() {
+            "data in an external file"
+        } else {
+            return Ok(());
+        };
+        let remedy = "data elsewhere is not followed; copy everything into one file";
+        Err(Error::input(&self.path, name, "data stored in this file", found, remedy))
     }
 
     fn links_elsewhere(&self, name: &str) -> Error {

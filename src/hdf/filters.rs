@@ -23,6 +23,22 @@ pub(super) enum Filter {
     Blosc,
 }
 
+impl Filter {
+    /// The filter with this number of HDF5's registry.
+    fn of(id: i32) -> Option<Self> {
+        Some(match id {
+            1 => Self::Deflate,
+            2 => Self::Shuffle,
+            3 => Self::Fletcher32,
+            32000 => Self::Lzf,
+            32001 => Self::Blosc,
+            32004 => Self::Lz4,
+            32015 => Self::Zstd,
+            _ => return None,
+        })
+    }
+}
+
 /// The filters of a dataset, in the order in which its writer applied them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Pipeline(Vec<Filter>);
@@ -73,21 +89,17 @@ impl Pipeline {
             .create_plist()
             .and_then(|plist| plist.get_filters())
             .map_err(|source| Error::hdf5(path, name, "read the filter pipeline", source))?;
-        let known = filters.iter().map(|filter| match filter.id() {
-            1 => Ok(Filter::Deflate),
-            2 => Ok(Filter::Shuffle),
-            3 => Ok(Filter::Fletcher32),
-            32000 => Ok(Filter::Lzf),
-            32001 => Ok(Filter::Blosc),
-            32004 => Ok(Filter::Lz4),
-            32015 => Ok(Filter::Zstd),
-            id => Err(Error::input(
-                path,
-                name,
-                "gzip, shuffle, fletcher32, LZF, LZ4, Zstandard, Blosc or no compression",
-                format!("HDF5 filter {id} ({})", filter_name(id)),
-                "re-save the file with gzip, for example write_h5ad(..., compression=\"gzip\")",
-            )),
+        let known = filters.iter().map(|filter| {
+            let id = filter.id();
+            Filter::of(id).ok_or_else(|| {
+                Error::input(
+                    path,
+                    name,
+                    "gzip, shuffle, fletcher32, LZF, LZ4, Zstandard, Blosc or no compression",
+                    format!("HDF5 filter {id} ({})", filter_name(id)),
+                    "re-save the file with gzip, for example write_h5ad(..., compression=\"gzip\")",
+                )
+            })
         });
         Ok(Self(known.collect::<Result<_>>()?))
     }
@@ -173,6 +185,27 @@ impl Pipeline {
         }
         if scratch.length == size { Ok(()) } else { Err("it has the wrong length") }
     }
+}
+
+/// Undoes the filters numbered `ids`, those of a dataset with elements of `element_size` bytes, on a stored chunk that
+/// had `size` bytes before; no promise is made about this way in, which fuzzing takes.
+///
+/// # Errors
+/// When the chunk is damaged, or a filter is not known.
+#[doc(hidden)]
+pub fn undo_filters(
+    ids: &[i32],
+    mask: u32,
+    element_size: usize,
+    stored: &[u8],
+    size: usize,
+) -> std::result::Result<Vec<u8>, &'static str> {
+    let filters = ids.iter().map(|&id| Filter::of(id)).collect::<Option<_>>();
+    let pipeline = Pipeline(filters.ok_or("it has an unknown filter")?);
+    let mut scratch = Scratch::new();
+    scratch.stored(stored.len()).copy_from_slice(stored);
+    pipeline.decode(&mut scratch, mask, element_size, size)?;
+    Ok(scratch.decoded().to_vec())
 }
 
 /// Checks the checksum at the end; gives the length without it.

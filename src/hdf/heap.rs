@@ -2,6 +2,7 @@
 //!
 //! libhdf5 would read them one by one under its lock, could not undo LZF, and would look for plugins.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
@@ -75,6 +76,17 @@ pub(super) fn fetch<T: Send + Clone + Default>(
     Ok(values)
 }
 
+/// Whether every string is there and as long as its reference says.
+pub(super) fn are_whole(file: &File, size: u64, base: u64, references: &[Reference]) -> bool {
+    let mut heaps: HashMap<u64, Option<Heap>> = HashMap::new();
+    references.iter().filter(|reference| reference.length > 0).all(|&reference| {
+        let heap = heaps.entry(reference.heap);
+        let heap = heap.or_insert_with(|| Heap::read(file, size, base, reference.heap).ok());
+        let length = heap.as_ref().and_then(|heap| heap.length(reference.index));
+        length == usize::try_from(reference.length).ok()
+    })
+}
+
 /// One collection of the global heap.
 struct Heap {
     address: u64,
@@ -117,6 +129,12 @@ impl Heap {
         }
         objects.sort_unstable();
         Ok(Self { address, bytes, objects })
+    }
+
+    /// Bytes of the object `index`.
+    fn length(&self, index: u32) -> Option<usize> {
+        let found = self.objects.binary_search_by_key(&index, |&(index, ..)| index).ok()?;
+        Some(self.objects[found].2)
     }
 
     fn object(&self, reference: Reference) -> Result<&[u8], String> {

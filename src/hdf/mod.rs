@@ -5,6 +5,7 @@
 //! are inflated in parallel. Declared sizes are held against what the file really stores before
 //! anything of that size is allocated.
 
+mod attributes;
 mod chunk_index;
 mod codec;
 mod element;
@@ -20,6 +21,7 @@ mod write;
 pub use element::FromElement;
 pub(crate) use element::convert;
 pub use file::{HdfFile, Kind, has_signature};
+pub use filters::undo_filters;
 pub use numeric::NumericArray;
 pub(crate) use numeric::numeric_dtype;
 pub(crate) use storage::{ByteArray, KEPT_BYTES};

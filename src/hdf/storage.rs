@@ -122,7 +122,6 @@ impl ByteArray {
         let (Some(elements), Some(bytes)) = (elements, bytes) else {
             return Err(array.problem("a shape that fits a file", format!("{:?}", array.dims), DAMAGED));
         };
-        array.refuse_elsewhere(dataset)?;
         array.storage = match dataset.layout() {
             Layout::Contiguous => match dataset.offset() {
                 None => Storage::Absent,
@@ -135,7 +134,7 @@ impl ByteArray {
             },
             Layout::Compact => Storage::Inline(inline()?),
             Layout::Chunked => Storage::Chunked(array.chunk_table(file, dataset)?),
-            Layout::Virtual => unreachable!("refused above"),
+            Layout::Virtual => unreachable!("refused on opening"),
         };
         array.check_stored(elements)?;
         Ok(array)
@@ -450,21 +449,6 @@ impl ByteArray {
 
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> Result<()> {
         self.raw.read_exact_at(bytes, offset).map_err(|source| Error::io(&self.path, "read", source))
-    }
-
-    fn refuse_elsewhere(&self, dataset: &hdf5::Dataset) -> Result<()> {
-        let plist = dataset
-            .create_plist()
-            .map_err(|source| Error::hdf5(&self.path, &self.name, "read its properties", source))?;
-        let found = if dataset.layout() == Layout::Virtual {
-            "a virtual dataset"
-        } else if !plist.external().is_empty() {
-            "data in an external file"
-        } else {
-            return Ok(());
-        };
-        let remedy = "data elsewhere is not followed; copy everything into one file";
-        Err(self.problem("data stored in this file", found, remedy))
     }
 
     fn chunk_table(&self, file: &HdfFile, dataset: &hdf5::Dataset) -> Result<Chunks> {

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use hdf5::types::{FixedAscii, FixedUnicode, TypeDescriptor, VarLenAscii, VarLenUnicode};
 
+use super::attributes;
 use super::chunk_index;
 use super::file::HdfFile;
 use super::heap;
@@ -253,6 +254,12 @@ impl HdfFile {
     fn attribute(&self, name: &str, attribute: &str) -> Result<Option<hdf5::Attribute>> {
         let failed = |source| Error::hdf5(self.path(), format!("{name}@{attribute}"), "read it", source);
         let find = |object: &hdf5::Location| {
+            if let Some(damaged) = attributes::damaged(self, object) {
+                let expected = "attributes that can be decoded";
+                let found = format!("{damaged:?}, which cannot");
+                let remedy = "the file is damaged; download or copy it again";
+                return Err(Error::input(self.path(), format!("{name}@{damaged}"), expected, found, remedy));
+            }
             let names = object.attr_names().map_err(failed)?;
             if names.iter().any(|found| found == attribute) {
                 object.attr(attribute).map(Some).map_err(failed)

@@ -20,6 +20,9 @@ use crate::model::ModelFile;
 use crate::store::{Fingerprint, Summary};
 
 const VERSION: u32 = 1;
+/// Wider codes and larger matrices are not written by late-fast.
+const MOST_LATENT: usize = 1 << 20;
+const MOST_VALUES: u128 = 1 << 56;
 const GROUP: &str = "uns/late_fast";
 const NAME: &str = "shard";
 const HASH_NAME: &str = "shard_hash";
@@ -175,7 +178,7 @@ impl Manifest {
             if file.kind(&name)? != Some(Kind::Dataset) {
                 return Ok(None);
             }
-            let scalar = file.dataset(&name)?.read_scalar::<hdf5::types::VarLenUnicode>();
+            let scalar = file.plain_dataset(&name)?.read_scalar::<hdf5::types::VarLenUnicode>();
             scalar.map(|text| Some(text.to_string())).map_err(|e| Error::hdf5(path, &name, "read it", e))
         };
         let text = read(NAME)?.unwrap_or_default();
@@ -202,6 +205,26 @@ impl Manifest {
     /// The cells and genes it holds, as lengths.
     pub(super) fn shape(&self) -> [usize; 2] {
         [self.cells.len(), self.genes.len()]
+    }
+
+    /// Whether the sizes can be those of a matrix: nothing that is computed of them overflows.
+    pub(super) fn has_sizes(&self) -> bool {
+        let Whole { n_cells, n_genes, n_latent, batch_size, .. } = self.whole;
+        let few = |n: usize| u32::try_from(n).is_ok();
+        let (cut, shared, n_shared) = match self.whole.samples {
+            Major::Cells => (&self.cells, &self.genes, n_genes),
+            Major::Genes => (&self.genes, &self.cells, n_cells),
+        };
+        let values = n_cells as u128 * n_genes.max(n_latent) as u128;
+        few(n_cells)
+            && few(n_genes)
+            && few(batch_size)
+            && batch_size > 0
+            && n_latent <= MOST_LATENT
+            && values <= MOST_VALUES
+            && *shared == (0..n_shared)
+            && few(cut.end)
+            && cut.start <= cut.end
     }
 
     /// The samples it holds.

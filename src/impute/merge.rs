@@ -88,6 +88,13 @@ impl Shards {
                 let found = format!("one of {}", manifest.shard.count);
                 return refuse(part, expected, found, "merge the shards of one job array");
             }
+            if !manifest.has_sizes() {
+                let [n_cells, n_genes] = [manifest.whole.n_cells, manifest.whole.n_genes];
+                let found =
+                    format!("{n_cells} x {n_genes}, of which {:?} and {:?}", manifest.cells, manifest.genes);
+                let expected = "sizes that a matrix and a part of it can have".into();
+                return refuse(part, expected, found, "run the shard again");
+            }
             if let Some(name) = first.manifest.whole.difference(&manifest.whole) {
                 let expected = format!("the {name} of {}", first.path.display());
                 return refuse(part, expected, "another".into(), "merge the shards of one job array");
@@ -278,7 +285,7 @@ impl Part {
 
     /// Opens an object that must have this shape.
     fn dataset(&self, file: &HdfFile, object: &str, shape: &[usize]) -> Result<Dataset> {
-        let dataset = file.dataset(object)?;
+        let dataset = file.plain_dataset(object)?;
         if dataset.shape() == shape { Ok(dataset) } else { Err(self.damaged(object)) }
     }
 
@@ -349,7 +356,7 @@ impl Part {
         let indptr = self.dataset(&file, INDPTR, &[n_cells + 1])?;
         let ends: Vec<i64> = self.run(&indptr, INDPTR, rows.start..rows.end + 1)?;
         hashes.update(INDPTR, if rows.start == 0 { &ends } else { &ends[1..] });
-        let (indices, data) = (file.dataset(INDICES)?, file.dataset(DATA)?);
+        let (indices, data) = (file.plain_dataset(INDICES)?, file.plain_dataset(DATA)?);
         let place =
             |&end: &i64| usize::try_from(end).ok().filter(|&end| end <= indices.size().min(data.size()));
         let ends: Option<Vec<usize>> = ends.iter().map(place).collect();

@@ -124,7 +124,7 @@ impl<'a> Cache<'a> {
         };
         let file = HdfFile::open(path)?;
         let text: VarLenUnicode = file
-            .dataset(&format!("{RECORD}/record"))?
+            .plain_dataset(&format!("{RECORD}/record"))?
             .read_scalar()
             .map_err(|e| Error::hdf5(path, RECORD, "read the record", e))?;
         let record: Record =

@@ -118,7 +118,7 @@ impl Keeper {
     ///
     /// # Errors
     /// When the last one is of another run, or all are damaged.
-    pub(super) fn restore<S: Precision>(
+    pub fn restore<S: Precision>(
         &self,
         network: &mut Network<S>,
         best: &mut Snapshot<S>,
