@@ -39,6 +39,11 @@ fn inspect(place: &Workplace, file: &str) -> Option<(Option<i32>, String)> {
     None
 }
 
+/// The objects and attributes of a file, which is closed again.
+fn places(file: &Path) -> Vec<Place> {
+    mutate::places(&unlocked().open(file).unwrap())
+}
+
 /// Who opens a pipe that nobody writes to waits for ever.
 #[test]
 fn nothing_leads_out_of_the_file() {
@@ -56,7 +61,7 @@ fn nothing_leads_out_of_the_file() {
     let mut tried = 0;
     for layout in 0..=7 {
         targets::write_layout(&file, layout, false);
-        for object in mutate::places(&unlocked().open(&file).unwrap()) {
+        for object in places(&file) {
             for (change, found) in changes {
                 targets::write_layout(&file, layout, false);
                 let open = unlocked().open_rw(&file).unwrap();
@@ -77,10 +82,10 @@ fn nothing_leads_out_of_the_file() {
                 let is_needed =
                     ["/matrix/data", "/hg19/data", "/X/data", "/X", "/matrix", "/frame/block0_values"];
                 if is_needed.contains(&path.as_str()) {
-                    assert!(
-                        refused && words.contains(found) && words.contains(&path[1..]),
-                        "{case}: {words}"
-                    );
+                    // The change adds a link of its own beside the dataset.
+                    let is_named =
+                        [&path[1..], "late_fast_elsewhere"].iter().any(|name| words.contains(name));
+                    assert!(refused && words.contains(found) && is_named, "{case}: {words}");
                 }
             }
         }
@@ -149,7 +154,7 @@ fn no_plugin_is_loaded() {
     let mut tried = 0;
     for layout in 0..=7 {
         targets::write_layout(&file, layout, false);
-        for object in mutate::places(&unlocked().open(&file).unwrap()) {
+        for object in places(&file) {
             for change in [Change::UnknownFilter, Change::Filtered] {
                 if !with_unknown_filter(&file, layout, &object, change) {
                     continue;

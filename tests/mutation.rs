@@ -24,8 +24,8 @@ const MOST_VIRTUAL_KIB: u64 = 700 << 10;
 const MEMORY: &str = "256M";
 const LONGEST: Duration = Duration::from_secs(10);
 /// Changes of structure and of bytes that are tried in the usual test.
-const STRUCTURES: usize = 700;
-const BYTES: usize = 150;
+const STRUCTURES: usize = 400;
+const BYTES: usize = 100;
 
 /// What is said of a process that a signal ended.
 const SIGNAL: &str = "ended by a signal";

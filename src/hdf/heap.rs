@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rayon::prelude::*;
 
@@ -61,10 +62,11 @@ pub(super) fn fetch<T: Send + Clone + Default>(
     order.sort_by_key(|&at| references[at].heap);
     let groups: Vec<&[usize]> =
         order.chunk_by(|&left, &right| references[left].heap == references[right].heap).collect();
+    let room = Room(AtomicU64::new(size));
     let decoded: Vec<Vec<(usize, T)>> = groups
         .into_par_iter()
         .map(|group| {
-            let heap = Heap::read(file, size, base, references[group[0]].heap)?;
+            let heap = Heap::read(file, (size, base), references[group[0]].heap, &room)?;
             let fetch = |&at: &usize| Ok((at, decode(heap.object(references[at])?)));
             group.iter().map(fetch).collect()
         })
@@ -79,12 +81,22 @@ pub(super) fn fetch<T: Send + Clone + Default>(
 /// Whether every string is there and as long as its reference says.
 pub(super) fn are_whole(file: &File, size: u64, base: u64, references: &[Reference]) -> bool {
     let mut heaps: HashMap<u64, Option<Heap>> = HashMap::new();
+    let room = Room(AtomicU64::new(size));
     references.iter().filter(|reference| reference.length > 0).all(|&reference| {
         let heap = heaps.entry(reference.heap);
-        let heap = heap.or_insert_with(|| Heap::read(file, size, base, reference.heap).ok());
+        let heap = heap.or_insert_with(|| Heap::read(file, (size, base), reference.heap, &room).ok());
         let length = heap.as_ref().and_then(|heap| heap.length(reference.index));
         length == usize::try_from(reference.length).ok()
     })
+}
+
+/// What is left of the file for further heaps. They share no bytes: many that lie in each other would take quadratic time.
+struct Room(AtomicU64);
+
+impl Room {
+    fn take(&self, length: u64) -> bool {
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(length)).is_ok()
+    }
 }
 
 /// One collection of the global heap.
@@ -96,7 +108,8 @@ struct Heap {
 }
 
 impl Heap {
-    fn read(file: &File, size: u64, base: u64, address: u64) -> Result<Self, String> {
+    /// Reads the heap at `address`, counted from `base`, of a file of `size` bytes.
+    fn read(file: &File, (size, base): (u64, u64), address: u64, room: &Room) -> Result<Self, String> {
         let damaged = |what: &str| format!("a global heap at byte {address} {what}");
         let start = base.checked_add(address).ok_or_else(|| damaged("beyond the file's end"))?;
         let mut header = [0; HEAP_HEADER];
@@ -108,6 +121,9 @@ impl Heap {
         let length = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
         if length < HEAP_HEADER as u64 || start.checked_add(length).is_none_or(|end| end > size) {
             return Err(damaged("longer than the file"));
+        }
+        if !room.take(length) {
+            return Err(damaged("that overlaps others"));
         }
         let mut bytes = vec![0; super::to_usize(length)];
         file.read_exact_at(&mut bytes, start).map_err(|_| damaged("that cannot be read"))?;
@@ -201,6 +217,23 @@ mod tests {
         ] {
             assert!(fetch_from(&heap(), &[bad]).is_err());
         }
+    }
+
+    #[test]
+    fn heaps_that_lie_in_each_other_are_refused() {
+        // Every 16 bytes another heap that takes the rest of the file.
+        let n = 1 << 12;
+        let mut bytes = Vec::new();
+        for number in 0..n {
+            bytes.extend(b"GCOL\x01\0\0\0");
+            bytes.extend((16 * (n - number) as u64).to_le_bytes());
+        }
+        let references: Vec<_> =
+            (0..n as u64).map(|number| Reference { length: 1, heap: 16 * number, index: 1 }).collect();
+        let error = fetch_from(&bytes, &references).unwrap_err();
+        assert!(error.contains("overlaps") || error.contains("no string"), "{error}");
+        let room = Room(AtomicU64::new(100));
+        assert_eq!([60, 60, 40, 1].map(|length| room.take(length)), [true, false, true, false]);
     }
 
     #[test]
