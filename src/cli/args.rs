@@ -58,6 +58,7 @@ pub(super) enum Command {
 
 /// Options of every command.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Options of every command")]
 pub(super) struct Common {
     /// Threads to use [default: one for each core]
     #[arg(long, global = true, value_name = "N", default_value_t = 0, hide_default_value = true)]

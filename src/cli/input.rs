@@ -169,6 +169,8 @@ impl<'a> Steps<'a> {
     pub(super) fn advance(&self, name: &'static str, n: u64) {
         let mut current = self.current.borrow_mut();
         if current.as_ref().is_none_or(|(now, _)| *now != name) {
+            // The bar of the step before goes before the next one comes.
+            drop(current.take());
             let (total, unit) = (self.total)(name);
             let step = self.reporter.step(name, total, unit);
             *current = Some((name, step.begun_at(self.last.get())));

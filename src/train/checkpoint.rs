@@ -193,7 +193,7 @@ impl Keeper {
 
 impl Identity {
     /// Refuses the last checkpoint in `dir` if it is of another run. One that is damaged is left to
-    /// [`Keeper::restore`].
+    /// the run, which goes on from the one before.
     ///
     /// # Errors
     /// Says what differs.
