@@ -5,9 +5,7 @@ mod common;
 
 use common::binary::Workplace;
 use common::counts::{unlocked, write_tenx};
-use common::files::{names, read_plain, small_rows, write};
-use flate2::Compression;
-use flate2::write::GzEncoder;
+use common::files::{names, put, read_plain, small_rows, write};
 use hdf5::types::FixedAscii;
 use late_fast::h5ad::{write_axis, write_root};
 use late_fast::matrix::Axis;
@@ -16,10 +14,8 @@ use late_fast::matrix::Axis;
 const NAMES: usize = 1_000_000;
 const MEMORY: [&str; 2] = ["--memory", "200M"];
 
-fn put_gzip(place: &Workplace, name: &str, text: &[u8]) {
-    let mut encoder = GzEncoder::new(std::fs::File::create(place.path(name)).unwrap(), Compression::fast());
-    std::io::Write::write_all(&mut encoder, text).unwrap();
-    encoder.finish().unwrap();
+fn put_in(place: &Workplace, name: &str, content: impl AsRef<[u8]>) {
+    put(&place.path(name), content);
 }
 
 #[track_caller]
@@ -33,18 +29,18 @@ fn names_of_text_are_held_against_the_memory() {
     let place = Workplace::new();
     std::fs::create_dir(place.path("dir")).unwrap();
     let header = "%%MatrixMarket matrix coordinate integer general\n4 1000000 1\n1 1 1\n";
-    put_gzip(&place, "dir/matrix.mtx.gz", header.as_bytes());
-    put_gzip(&place, "dir/features.tsv.gz", b"a\tA\tGene Expression\n");
-    put_gzip(&place, "dir/barcodes.tsv.gz", &b"c\n".repeat(NAMES));
+    put_in(&place, "dir/matrix.mtx.gz", header.as_bytes());
+    put_in(&place, "dir/features.tsv.gz", b"a\tA\tGene Expression\n");
+    put_in(&place, "dir/barcodes.tsv.gz", b"c\n".repeat(NAMES));
     refused(&place, "dir", &["barcodes.tsv.gz: line 4", "names that take at most"]);
-    put_gzip(&place, "dir/barcodes.tsv.gz", b"c\n");
-    put_gzip(&place, "dir/features.tsv.gz", &b"\ta\tb\tc\td\te\n".repeat(NAMES));
+    put_in(&place, "dir/barcodes.tsv.gz", b"c\n");
+    put_in(&place, "dir/features.tsv.gz", b"\ta\tb\tc\td\te\n".repeat(NAMES));
     refused(&place, "dir", &["features.tsv.gz: line 2", "names that take at most"]);
-    put_gzip(&place, "wide.csv.gz", &b",".repeat(NAMES));
+    put_in(&place, "wide.csv.gz", b",".repeat(NAMES));
     refused(&place, "wide.csv.gz", &["wide.csv.gz: line 1", "names that take at most"]);
-    put_gzip(&place, "tall.csv.gz", &[b",g\n".to_vec(), b"c,1\n".repeat(NAMES)].concat());
+    put_in(&place, "tall.csv.gz", [b",g\n".to_vec(), b"c,1\n".repeat(NAMES)].concat());
     refused(&place, "tall.csv.gz", &["tall.csv.gz: line 4", "names that take at most"]);
-    put_gzip(&place, "long.csv.gz", &b"x".repeat(26 << 20));
+    put_in(&place, "long.csv.gz", b"x".repeat(26 << 20));
     refused(&place, "long.csv.gz", &["long.csv.gz: line 1", "at most 26214400 bytes"]);
 }
 

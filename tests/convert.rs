@@ -11,7 +11,7 @@ use common::counts::{counts, write_tenx};
 use common::files::{Matrix, fixture, read, read_plain};
 use flate2::read::GzDecoder;
 use late_fast::io::ReadOptions;
-use late_fast::matrix::{Column, Major};
+use late_fast::matrix::Major;
 
 const CELLS: usize = 120;
 const GENES: usize = 70;
@@ -62,6 +62,7 @@ fn every_format_holds_the_same_matrix() {
         ("d.tsv.gz", &[]),
         ("e.csv.gz", &[]),
         ("f.tsv", &[]),
+        ("h.hd5", &[]),
         ("other.txt", &["--to", "tsv.gz"]),
         ("g.h5", &[]),
     ] {
@@ -186,6 +187,11 @@ fn real_numbers_go_where_there_is_a_place_for_them() {
         assert!(same, "{out}: {rows:?}");
     }
     assert!(inflate(&place.path("c/matrix.mtx.gz")).contains("coordinate real general"));
+    let note = "real values are kept as 32-bit numbers, with about 7 digits; 0.1 and others are rounded";
+    for (input, is_rounded) in [("in.csv", true), ("c", true), ("a.h5ad", false)] {
+        let run = place.succeed(&["convert", input, "again.h5ad", "--force"]);
+        assert_eq!(run.stderr.contains(note), is_rounded, "{input}: {}", run.stderr);
+    }
     assert_eq!(std::fs::read_to_string(place.path("d.tsv")).unwrap(), text.replace(',', "\t"));
     place.fail(&["convert", "in.csv", "out.h5"], &["cell \"c0\"", "gene \"g0\"", "whole numbers", "h5ad"]);
 }
@@ -201,6 +207,7 @@ fn losses_are_told() {
     };
     told("out.h5", "10x HDF5 files have no place for columns of cells");
     told("out/", "10x Matrix Market files have no place for columns of cells");
+    told("out.hd5", "pandas files have no place for columns of cells");
     told("out.csv", "csv and tsv files have no place for columns of genes");
     let run = place.succeed(&["convert", input, "out.h5ad"]);
     assert!(!run.stderr.contains("no place"), "{}", run.stderr);
@@ -217,7 +224,7 @@ fn names_that_need_quotes_survive() {
     let text = "x,\"one, two\",\"say \"\"x\"\"\",tab\tin\n\"c,1\",1,2,3\nd;2,4,5,6\n";
     std::fs::write(place.path("in.csv"), text).unwrap();
     let original = read_plain(&place.path("in.csv"));
-    for out in ["a.csv", "b.tsv", "c.tsv.gz", "d.h5ad", "e.h5"] {
+    for out in ["a.csv", "b.tsv", "c.tsv.gz", "d.h5ad", "e.h5", "g.hd5"] {
         place.succeed(&["convert", "in.csv", out]);
         assert_same(&read_plain(&place.path(out)), &original);
     }
@@ -316,10 +323,15 @@ fn training_reads_text_and_benchmark_inputs_are_written_as_text() {
     place.succeed(&["mask", "--input", "mtx", "--out", "masked/", "--keep", "0.5"]);
     place.succeed(&["mask", "--input", "in.h5", "--out", "masked.h5", "--keep", "0.5"]);
     assert_same(&read_plain(&place.path("masked")), &read_plain(&place.path("masked.h5")));
+    place.succeed(&["mask", "--input", "in.h5", "--out", "masked.hd5", "--keep", "0.5"]);
+    assert_same(&read_plain(&place.path("masked.hd5")), &read_plain(&place.path("masked.h5")));
+    place.succeed(&["split", "--input", "in.h5", "--train", "train.hd5", "--test", "test.hd5"]);
     place.succeed(&["split", "--input", "in.h5", "--train", "train.tsv", "--test", "test/"]);
     place.succeed(&["split", "--input", "in.h5", "--train", "train.h5", "--test", "test.h5"]);
     assert_same(&read_plain(&place.path("train.tsv")), &read_plain(&place.path("train.h5")));
     assert_same(&read_plain(&place.path("test")), &read_plain(&place.path("test.h5")));
+    assert_same(&read_plain(&place.path("train.hd5")), &read_plain(&place.path("train.h5")));
+    assert_same(&read_plain(&place.path("test.hd5")), &read_plain(&place.path("test.h5")));
 }
 
 #[test]
@@ -346,9 +358,13 @@ fn columns_of_every_kind_are_kept_in_h5ad() {
     let options = ReadOptions { layer: Some("counts".into()), ..ReadOptions::default() };
     let (before, after) = (read(&input, &options).unwrap(), read_plain(&place.path("out.h5ad")));
     assert_same(&after, &before);
-    let kinds = |matrix: &Matrix| -> Vec<(String, std::mem::Discriminant<Column>)> {
-        let columns = matrix.cells().columns.iter().chain(&matrix.genes().columns);
-        columns.map(|(name, column)| (name.clone(), std::mem::discriminant(column))).collect()
-    };
-    assert_eq!(kinds(&before).len(), kinds(&after).len());
+    for (found, expected) in [(after.cells(), before.cells()), (after.genes(), before.genes())] {
+        assert!(!expected.columns.is_empty());
+        assert_eq!(found.columns.len(), expected.columns.len());
+        for ((found_name, found), (name, expected)) in found.columns.iter().zip(&expected.columns) {
+            assert_eq!(found_name, name);
+            // NaN, a missing value, is not equal to itself.
+            assert_eq!(format!("{found:?}"), format!("{expected:?}"), "{name}");
+        }
+    }
 }

@@ -3,22 +3,13 @@
 
 mod common;
 
-use std::io::Write;
 use std::path::PathBuf;
 
-use common::files::{Matrix, assert_refused, names, read, read_plain, small_dense};
-use flate2::Compression;
-use flate2::write::GzEncoder;
+use common::files::{Matrix, assert_refused, gzip, names, put, read, read_plain, small_dense};
 use late_fast::io::{ReadOptions, Tally};
 use late_fast::matrix::Major;
 
 const SMALL: &str = ",gene0,gene1,gene2,gene3\ncell0,1,0,5,0\ncell1,0,0,0,0\ncell2,0,2,3,70\n";
-
-fn gzip(content: &[u8]) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-    encoder.write_all(content).unwrap();
-    encoder.finish().unwrap()
-}
 
 struct Place(tempfile::TempDir);
 
@@ -29,9 +20,7 @@ impl Place {
 
     fn put(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.0.path().join(name);
-        let is_gzip = path.extension().is_some_and(|extension| extension == "gz");
-        let content = content.as_ref();
-        std::fs::write(&path, if is_gzip { gzip(content) } else { content.to_vec() }).unwrap();
+        put(&path, content);
         path
     }
 }

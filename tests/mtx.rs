@@ -3,31 +3,15 @@
 
 mod common;
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use common::files::{Matrix, assert_refused, fixture, names, read, read_plain, small_dense};
-use flate2::Compression;
-use flate2::write::GzEncoder;
+use common::files::{Matrix, assert_refused, fixture, gzip, names, put, read, read_plain, small_dense};
 use late_fast::io::{ReadOptions, Tally};
 use late_fast::matrix::Column;
 
 const HEADER: &str = "%%MatrixMarket matrix coordinate integer general\n%metadata_json: {}\n";
 /// The entries of `small_dense`, cell after cell.
 const ENTRIES: &str = "1 1 1\n3 1 5\n2 3 2\n3 3 3\n4 3 70\n";
-
-fn gzip(content: &[u8]) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-    encoder.write_all(content).unwrap();
-    encoder.finish().unwrap()
-}
-
-/// A file, compressed if its name says so.
-fn put(path: &Path, content: impl AsRef<[u8]>) {
-    let content = content.as_ref();
-    let is_gzip = path.extension().is_some_and(|extension| extension == "gz");
-    std::fs::write(path, if is_gzip { gzip(content) } else { content.to_vec() }).unwrap();
-}
 
 fn features(columns: usize) -> String {
     let line = |gene: usize| {

@@ -570,7 +570,6 @@ fn a_failure_leaves_nothing() {
     let place = Workplace::new();
     let size = ["--cells", "4000", "--genes", "2000", "--density", "0.2", "--labels", "l.csv"];
     place.succeed(&[&["simulate", "in.h5"][..], &size].concat());
-    let program = env!("CARGO_BIN_EXE_late-fast");
     std::fs::create_dir(place.path("cache")).unwrap();
     // The unpacked matrix is kept, so that what fails is the output.
     place.succeed(&["mask", "--input", "in.h5", "--out", "a.h5", "--keep", "0.01", "--cache", "cache"]);
@@ -581,15 +580,11 @@ fn a_failure_leaves_nothing() {
         "downsample --out b.h5 --fraction 0.9",
         "split --train b.h5 --test c.h5ad",
     ] {
-        let command =
-            format!("ulimit -f 500; trap '' XFSZ; exec {program} {command} --input in.h5 --cache cache");
-        let output = std::process::Command::new("bash")
-            .args(["-c", &command])
-            .current_dir(place.path(""))
-            .output()
-            .unwrap();
-        let error = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(1), "{error}");
+        let arguments: Vec<&str> =
+            command.split(' ').chain(["--input", "in.h5", "--cache", "cache"]).collect();
+        let run = place.run_on_small_disk(500, &arguments);
+        let error = run.stderr;
+        assert_eq!(run.code, Some(1), "{error}");
         assert!(error.contains("b.h5") && error.contains("cannot write"), "{error}");
         assert_eq!(place.listing(), kept, "{command}");
     }

@@ -246,16 +246,9 @@ fn what_cannot_be_made_is_refused_before_any_work() {
 #[test]
 fn a_failure_leaves_nothing() {
     let place = Workplace::new();
-    let program = env!("CARGO_BIN_EXE_late-fast");
-    let command =
-        format!("ulimit -f 200; trap '' XFSZ; exec {program} simulate out.h5 --cells 4000 --genes 2000");
-    let output = std::process::Command::new("bash")
-        .args(["-c", &command])
-        .current_dir(place.path(""))
-        .output()
-        .unwrap();
-    let error = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{error}");
+    let run = place.run_on_small_disk(200, &["simulate", "out.h5", "--cells", "4000", "--genes", "2000"]);
+    let error = run.stderr;
+    assert_eq!(run.code, Some(1), "{error}");
     assert!(error.contains("out.h5") && error.contains("cannot write"), "{error}");
     assert_eq!(place.listing(), [""; 0]);
 }

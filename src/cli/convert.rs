@@ -15,7 +15,7 @@ pub(super) fn run_convert(args: &ConvertArgs, common: &Common) -> anyhow::Result
     let options =
         ConvertOptions { format, dense: args.dense, selection: args.matrix.as_typed(), force: common.force };
     let task = Task { path: &args.input, matrix: &args.matrix, cache: args.cache.as_deref() };
-    run(&task, &[(&args.output, format)], 1, common, |source, prepared, progress, reporter, started| {
+    run(&task, &[(&args.output, format)], 1, common, |source, prepared, progress, started| {
         let report = perturb::convert(source, prepared, &options, &args.output, progress)?;
         let text = format!(
             "converted {} entries of {} cells x {} genes ({})\n{}",
@@ -25,7 +25,7 @@ pub(super) fn run_convert(args: &ConvertArgs, common: &Common) -> anyhow::Result
             rate(report.output.nnz, started),
             describe(&report.output),
         );
-        Ok(reporter.result("converted", &report, &text))
+        Ok(("converted", report, text))
     })
 }
 

@@ -37,7 +37,7 @@ pub(super) fn mask(args: &MaskArgs, common: &Common) -> anyhow::Result<()> {
         &[with_format(&args.out)?],
         n_matrices,
         common,
-        |source, prepared, progress, reporter, started| {
+        |source, prepared, progress, started| {
             let report = perturb::mask(source, prepared, &options, &args.out, progress)?;
             let mut text = format!(
                 "masked {} of {} entries ({}): {} stay, {:.6} of cells x genes; the input had {:.6}\n{}",
@@ -55,7 +55,7 @@ pub(super) fn mask(args: &MaskArgs, common: &Common) -> anyhow::Result<()> {
             } else {
                 format!("\nthe truth is the input itself: {truth}{}", args.source.matrix.as_typed())
             };
-            Ok(reporter.result("masked", &report, &text))
+            Ok(("masked", report, text))
         },
     )
 }
@@ -68,31 +68,25 @@ pub(super) fn downsample(args: &DownsampleArgs, common: &Common) -> anyhow::Resu
     };
     amount.check()?;
     let options = DownsampleOptions { amount, setup: setup(&args.source, common) };
-    run(
-        &args.source.task(),
-        &[with_format(&args.out)?],
-        1,
-        common,
-        |source, prepared, progress, reporter, started| {
-            let report = perturb::downsample(source, prepared, &options, &args.out, progress)?;
-            let mut text = format!(
-                "kept {} of {} molecules and {} of {} entries ({})",
-                report.output.molecules.unwrap_or(0),
-                report.input_molecules,
-                report.output.nnz,
-                report.input_nnz,
-                rate(report.input_nnz, started),
+    run(&args.source.task(), &[with_format(&args.out)?], 1, common, |source, prepared, progress, started| {
+        let report = perturb::downsample(source, prepared, &options, &args.out, progress)?;
+        let mut text = format!(
+            "kept {} of {} molecules and {} of {} entries ({})",
+            report.output.molecules.unwrap_or(0),
+            report.input_molecules,
+            report.output.nnz,
+            report.input_nnz,
+            rate(report.input_nnz, started),
+        );
+        if let Amount::PerCell(n) = amount {
+            text += &format!(
+                "; {} of {} cells have fewer than {n} molecules and stay as they are",
+                report.smaller_cells, report.n_cells
             );
-            if let Amount::PerCell(n) = amount {
-                text += &format!(
-                    "; {} of {} cells have fewer than {n} molecules and stay as they are",
-                    report.smaller_cells, report.n_cells
-                );
-            }
-            text += &format!("\n{}", describe(&report.output));
-            Ok(reporter.result("downsampled", &report, &text))
-        },
-    )
+        }
+        text += &format!("\n{}", describe(&report.output));
+        Ok(("downsampled", report, text))
+    })
 }
 
 pub(super) fn split(args: &SplitArgs, common: &Common) -> anyhow::Result<()> {
@@ -105,7 +99,7 @@ pub(super) fn split(args: &SplitArgs, common: &Common) -> anyhow::Result<()> {
     }
     let outputs = [with_format(&args.train)?, with_format(&args.test)?];
     let task = args.source.task();
-    run(&task, &outputs, outputs.len(), common, |source, prepared, progress, reporter, started| {
+    run(&task, &outputs, outputs.len(), common, |source, prepared, progress, started| {
         let paths = outputs.map(|(path, _)| path);
         let report = perturb::split(source, prepared, &options, paths, progress)?;
         let molecules = |written: &Written| written.molecules.unwrap_or(0);
@@ -119,7 +113,7 @@ pub(super) fn split(args: &SplitArgs, common: &Common) -> anyhow::Result<()> {
             describe(&report.train),
             describe(&report.test),
         );
-        Ok(reporter.result("split", &report, &text))
+        Ok(("split", report, text))
     })
 }
 
@@ -148,9 +142,9 @@ fn with_format(path: &Path) -> Result<(&Path, Format)> {
     Ok((path, Format::of(path)?))
 }
 
-/// Opens the matrix with rows of cells and lets `work` write the outputs, of `n_matrices` in all. The inner result of `work`
-/// is that of saying what was done.
-pub(super) fn run<W>(
+/// Opens the matrix with rows of cells and lets `work` write the outputs, of `n_matrices` in all; then says what `work` tells: an
+/// event, the report of it, and the same for people.
+pub(super) fn run<R, W>(
     task: &Task<'_>,
     outputs: &[(&Path, Format)],
     n_matrices: usize,
@@ -158,13 +152,13 @@ pub(super) fn run<W>(
     work: W,
 ) -> anyhow::Result<()>
 where
+    R: serde::Serialize,
     W: FnOnce(
             &dyn Source,
             &Prepared,
             &dyn Fn(&'static str, u64),
-            &Reporter,
             Instant,
-        ) -> Result<anyhow::Result<()>>
+        ) -> Result<(&'static str, R, String)>
         + Send,
 {
     let reporter = Reporter::new(common);
@@ -188,12 +182,17 @@ where
         budget::check(needed, allowed, || "allow more with --memory".into())?;
         let (source, prepared) = input.prepare(&storing, &reporter)?;
         note_losses(source.as_ref(), outputs, &reporter);
+        note_rounding(source.as_ref(), &reporter);
         let started = Instant::now();
         let total = entries(nnz);
         let steps = Steps::new(&reporter, &total);
-        let told = work(source.as_ref(), &prepared, &|name, n| steps.advance(name, n), &reporter, started);
+        let done = work(source.as_ref(), &prepared, &|name, n| steps.advance(name, n), started);
+        // The last step ends before anything else is said.
+        drop(steps);
+        let (event, report, text) = done?;
+        let told = reporter.result(event, &report, &text);
         reporter.say(&memory::peak());
-        told
+        Ok::<_, Error>(told)
     })??
 }
 
@@ -220,6 +219,17 @@ fn note_losses(source: &dyn Source, outputs: &[(&Path, Format)], reporter: &Repo
                 reporter.say(&line);
             }
         }
+    }
+}
+
+/// Says that real values lose digits, where the file lets look at some without reading all.
+fn note_rounding(source: &dyn Source, reporter: &Reporter) {
+    #[expect(clippy::cast_possible_truncation, reason = "whether digits are lost is the question")]
+    let is_rounded = |value: &f64| value.fract() != 0.0 && f64::from(*value as f32) != *value;
+    if let Some(value) = source.sample().unwrap_or_default().into_iter().find(is_rounded) {
+        reporter.say(&format!(
+            "note: real values are kept as 32-bit numbers, with about 7 digits; {value} and others are rounded"
+        ));
     }
 }
 

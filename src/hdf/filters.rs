@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::codec::{blosc, lz4, lzf, zstd};
+use super::codec::{Decoders, blosc, lz4, lzf, zstd};
 use super::shuffle::unshuffle;
 use crate::error::{Error, Result};
 
@@ -45,7 +45,7 @@ pub(super) struct Pipeline(Vec<Filter>);
 
 /// Reusable memory of one decoding thread. Buffers only grow: clearing them for each chunk cost 6%.
 pub(super) struct Scratch {
-    inflater: libdeflater::Decompressor,
+    decoders: Decoders,
     chunk: Vec<u8>,
     spare: Vec<u8>,
     length: usize,
@@ -53,8 +53,7 @@ pub(super) struct Scratch {
 
 impl Scratch {
     pub(super) fn new() -> Self {
-        let inflater = libdeflater::Decompressor::new();
-        Self { inflater, chunk: Vec::new(), spare: Vec::new(), length: 0 }
+        Self { decoders: Decoders::default(), chunk: Vec::new(), spare: Vec::new(), length: 0 }
     }
 
     /// Room for a chunk as it is stored, to be filled and decoded.
@@ -163,7 +162,7 @@ impl Pipeline {
                 }
                 Filter::Deflate => {
                     let output = grown(&mut scratch.spare, expanded);
-                    match scratch.inflater.zlib_decompress(input, output) {
+                    match scratch.decoders.deflate.zlib_decompress(input, output) {
                         Ok(length) if length == expanded => scratch.accept(expanded),
                         _ => return Err("its gzip stream is damaged"),
                     }
@@ -173,10 +172,9 @@ impl Pipeline {
                     let decoded = match filter {
                         Filter::Lzf => lzf::decompress(input, output).ok_or("its LZF stream is damaged"),
                         Filter::Lz4 => lz4::decompress(input, output).ok_or("its LZ4 stream is damaged"),
-                        Filter::Zstd => {
-                            zstd::decompress(input, output).ok_or("its Zstandard stream is damaged")
-                        }
-                        _ => blosc::decompress(input, output, &mut scratch.inflater),
+                        Filter::Zstd => zstd::decompress(input, output, &mut scratch.decoders.zstd)
+                            .ok_or("its Zstandard stream is damaged"),
+                        _ => blosc::decompress(input, output, &mut scratch.decoders),
                     };
                     decoded?;
                     scratch.accept(expanded);

@@ -63,72 +63,78 @@ pub fn open(path: &Path, options: &ReadOptions) -> Result<Box<dyn Source>> {
 
 /// [`open`]; `progress` is told the bytes of a file that has to be read as a whole for its names.
 pub fn open_with(path: &Path, options: &ReadOptions, progress: &dyn Fn(u64)) -> Result<Box<dyn Source>> {
-    let only_for = |given: bool, option: &str, kind: &str| {
-        if !given {
-            return Ok(());
-        }
-        let problem = format!("{option} is for {kind}, which {} is not", path.display());
-        Err(Error::Usage { problem, remedy: format!("leave out {option}") })
-    };
     let container = container(path)?;
-    if container != Container::Hdf5 {
-        only_for(options.layer.is_some(), "--layer", "h5ad and loom files")?;
-        only_for(options.use_raw, "--use-raw", "h5ad files")?;
-    }
-    if container == Container::MatrixMarket {
-        only_for(options.orientation.is_some(), "--orientation", "csv, tsv and pandas files")?;
-    }
-    if container != Container::Hdf5 {
-        only_for(options.nan_as_zero, "--nan-as-zero", "pandas files")?;
-        only_for(options.gene_attr.is_some(), "--gene-attr", "loom files")?;
-        only_for(options.cell_attr.is_some(), "--cell-attr", "loom files")?;
-    }
-    if container != Container::MatrixMarket {
-        only_for(options.prefix.is_some(), "--prefix", "Matrix Market directories")?;
-    }
     match container {
-        Container::MatrixMarket => return Ok(Box::new(Mtx::open(path, options)?)),
+        Container::MatrixMarket => {
+            check_options(path, Kinds::MATRIX_MARKET, options)?;
+            return Ok(Box::new(Mtx::open(path, options)?));
+        }
         Container::Text => {
-            only_for(options.genome.is_some(), "--genome", "10x files")?;
+            check_options(path, Kinds::TEXT, options)?;
             return Ok(Box::new(Table::open(path, options, progress)?));
         }
         Container::Hdf5 => {}
     }
     let file = HdfFile::open(path)?.within(options.memory);
     let layout = detect(&file)?;
-    if !matches!(layout, Layout::Pandas(_)) {
-        only_for(options.orientation.is_some(), "--orientation", "csv, tsv and pandas files")?;
-        only_for(options.nan_as_zero, "--nan-as-zero", "pandas files")?;
+    let kind = match layout {
+        Layout::Loom => Kinds::LOOM,
+        Layout::Pandas(_) => Kinds::PANDAS,
+        Layout::H5ad => Kinds::H5AD,
+        Layout::TenXV3 | Layout::TenXV2(_) => Kinds::TENX,
+    };
+    check_options(path, kind, options)?;
+    Ok(match layout {
+        Layout::Loom => Box::new(Loom::open(&file, options)?),
+        Layout::Pandas(groups) => Box::new(Frame::open(&file, &groups, options)?),
+        Layout::H5ad => Box::new(H5ad::open(&file, options)?),
+        Layout::TenXV2(groups) => Box::new(TenX::open_v2(&file, &groups, options)?),
+        Layout::TenXV3 => Box::new(TenX::open_v3(&file, options)?),
+    })
+}
+
+/// Kinds of input, as a set.
+#[derive(Clone, Copy)]
+struct Kinds(u8);
+
+impl Kinds {
+    const MATRIX_MARKET: Self = Self(1);
+    const TEXT: Self = Self(1 << 1);
+    const LOOM: Self = Self(1 << 2);
+    const PANDAS: Self = Self(1 << 3);
+    const H5AD: Self = Self(1 << 4);
+    const TENX: Self = Self(1 << 5);
+
+    const fn or(self, other: Self) -> Self {
+        Self(self.0 | other.0)
     }
-    if layout != Layout::Loom {
-        only_for(options.gene_attr.is_some(), "--gene-attr", "loom files")?;
-        only_for(options.cell_attr.is_some(), "--cell-attr", "loom files")?;
-    }
-    match layout {
-        Layout::Loom => {
-            only_for(options.genome.is_some(), "--genome", "10x files")?;
-            only_for(options.use_raw, "--use-raw", "h5ad files")?;
-            Ok(Box::new(Loom::open(&file, options)?))
-        }
-        Layout::Pandas(groups) => {
-            only_for(options.genome.is_some(), "--genome", "10x files")?;
-            only_for(options.layer.is_some(), "--layer", "h5ad and loom files")?;
-            only_for(options.use_raw, "--use-raw", "h5ad files")?;
-            Ok(Box::new(Frame::open(&file, &groups, options)?))
-        }
-        Layout::H5ad => {
-            only_for(options.genome.is_some(), "--genome", "10x files")?;
-            Ok(Box::new(H5ad::open(&file, options)?))
-        }
-        Layout::TenXV3 | Layout::TenXV2(_) => {
-            only_for(options.layer.is_some(), "--layer", "h5ad and loom files")?;
-            only_for(options.use_raw, "--use-raw", "h5ad files")?;
-            Ok(Box::new(match layout {
-                Layout::TenXV2(groups) => TenX::open_v2(&file, &groups, options)?,
-                _ => TenX::open_v3(&file, options)?,
-            }))
+}
+
+/// Refuses options that are for inputs of other kinds than that of `path`.
+fn check_options(path: &Path, kind: Kinds, options: &ReadOptions) -> Result<()> {
+    /// 10x directories of several genomes are chosen from with `--genome`, too, and say themselves what they lack.
+    const GENOMES: Kinds = Kinds::TENX.or(Kinds::MATRIX_MARKET);
+    const TABLES: Kinds = Kinds::TEXT.or(Kinds::PANDAS);
+    let ReadOptions {
+        genome, layer, use_raw, orientation, nan_as_zero, gene_attr, cell_attr, prefix, ..
+    } = options;
+    let table = [
+        (genome.is_some(), "--genome", GENOMES, "10x files"),
+        (layer.is_some(), "--layer", Kinds::H5AD.or(Kinds::LOOM), "h5ad and loom files"),
+        (*use_raw, "--use-raw", Kinds::H5AD, "h5ad files"),
+        (orientation.is_some(), "--orientation", TABLES, "csv, tsv and pandas files"),
+        (*nan_as_zero, "--nan-as-zero", Kinds::PANDAS, "pandas files"),
+        (gene_attr.is_some(), "--gene-attr", Kinds::LOOM, "loom files"),
+        (cell_attr.is_some(), "--cell-attr", Kinds::LOOM, "loom files"),
+        (prefix.is_some(), "--prefix", Kinds::MATRIX_MARKET, "Matrix Market directories"),
+    ];
+    for (is_given, option, kinds, words) in table {
+        if is_given && kinds.0 & kind.0 == 0 {
+            let problem = format!("{option} is for {words}, which {} is not", path.display());
+            return Err(Error::Usage { problem, remedy: format!("leave out {option}") });
         }
     }
+    Ok(())
 }
 
 /// The files that [`open`] would read the matrix from.

@@ -490,4 +490,40 @@ mod tests {
         assert!(result.is_err());
         assert_eq!(seen, 1);
     }
+
+    /// 2^32 entries and a few more, of which only the last ones are in the file: the rest is a hole.
+    #[test]
+    fn rows_beyond_2_to_the_32_entries_are_read() {
+        const COLUMNS: usize = 255;
+        let row_len = MAX_REPEATS * COLUMNS as u64 + FREE_ENTRIES;
+        let n_long = usize::try_from((1_u64 << 32).div_ceil(row_len)).unwrap();
+        let mut indptr: Vec<u64> = (0..=n_long as u64).map(|row| row * row_len).collect();
+        let begin = to_usize(indptr[n_long]);
+        indptr.extend([begin as u64 + 3, begin as u64 + 3, begin as u64 + 5]);
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("in.h5");
+        let mut builder = hdf5::FileBuilder::new();
+        builder.with_access_plist(|access| access.file_locking(false));
+        let file = builder.create(&path).unwrap();
+        let group = file.create_group("X").unwrap();
+        group.new_dataset_builder().with_data(&indptr).create("indptr").unwrap();
+        for (name, values) in [("indices", [3_u8, 7, 254, 0, 9]), ("data", [1, 2, 3, 4, 5])] {
+            let dataset = group.new_dataset::<u8>().shape(begin + 5).create(name).unwrap();
+            dataset.write_slice(&values[..], begin..begin + 5).unwrap();
+        }
+        drop(group);
+        file.close().unwrap();
+        let names: [Vec<String>; 2] = [n_long + 3, COLUMNS].map(|n| (0..n).map(|n| n.to_string()).collect());
+        let [rows, columns] = &names;
+        let names = Names { major: Major::Cells, rows, columns, remedy: "", values: Values::Expression };
+        let file = HdfFile::open(&path).unwrap();
+        let matrix = Compressed::open(&file, "X", n_long + 3, COLUMNS, &names).unwrap();
+        assert!(begin as u64 > u64::from(u32::MAX) && matrix.nnz() == begin as u64 + 5);
+        let (block, tally) = matrix.read_rows(n_long..n_long + 3, None, &names).unwrap();
+        let block = block.into_reals();
+        assert_eq!(tally.nnz, 5);
+        assert_eq!(block.row(0), (&[3, 7, 254][..], &[1.0, 2.0, 3.0][..]));
+        assert_eq!(block.row(1), (&[][..], &[][..]));
+        assert_eq!(block.row(2), (&[0, 9][..], &[4.0, 5.0][..]));
+    }
 }

@@ -43,11 +43,19 @@ impl Workplace {
     }
 
     pub fn run(&self, arguments: &[&str]) -> Run {
-        let output: Output = Command::new(env!("CARGO_BIN_EXE_late-fast"))
-            .args(arguments)
-            .current_dir(self.dir.path())
-            .output()
-            .unwrap();
+        self.finish(Command::new(env!("CARGO_BIN_EXE_late-fast")).args(arguments))
+    }
+
+    /// Runs with files that may not grow beyond `kib` KiB: writing fails half-way, as on a full disk.
+    pub fn run_on_small_disk(&self, kib: u32, arguments: &[&str]) -> Run {
+        let limit = format!("ulimit -f {kib}; trap '' XFSZ; exec \"$0\" \"$@\"");
+        let mut command = Command::new("bash");
+        command.args(["-c", &limit, env!("CARGO_BIN_EXE_late-fast")]);
+        self.finish(command.args(arguments))
+    }
+
+    fn finish(&self, command: &mut Command) -> Run {
+        let output: Output = command.current_dir(self.dir.path()).output().unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         Run { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
     }

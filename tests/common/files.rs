@@ -125,6 +125,20 @@ pub fn read_plain(path: &Path) -> Matrix {
     read(path, &ReadOptions::default()).unwrap_or_else(|error| panic!("{error}"))
 }
 
+/// The content as one gzip member.
+pub fn gzip(content: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    std::io::Write::write_all(&mut encoder, content).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// Writes a file, compressed if its name says so.
+pub fn put(path: &Path, content: impl AsRef<[u8]>) {
+    let content = content.as_ref();
+    let is_gzip = path.extension().is_some_and(|extension| extension == "gz");
+    std::fs::write(path, if is_gzip { gzip(content) } else { content.to_vec() }).unwrap();
+}
+
 /// The error of reading, which must name all of `parts`.
 #[track_caller]
 pub fn assert_refused(path: &Path, options: &ReadOptions, parts: &[&str]) {

@@ -4,7 +4,7 @@
 //! byte of an element (github.com/Blosc/c-blosc, README_CHUNK_FORMAT.rst).
 
 use super::super::shuffle::{unshuffle, unshuffle_bits};
-use super::{blosclz, lz4, zstd};
+use super::{Decoders, blosclz, lz4, zstd};
 
 const HEADER: usize = 16;
 /// Newer ones are of another format (Blosc 2).
@@ -42,7 +42,7 @@ struct Frame<'a> {
 pub(in crate::hdf) fn decompress(
     input: &[u8],
     output: &mut [u8],
-    inflater: &mut libdeflater::Decompressor,
+    decoders: &mut Decoders,
 ) -> Result<(), Damage> {
     let frame = Frame::open(input, output.len())?;
     if frame.flags & STORED != 0 {
@@ -53,7 +53,7 @@ pub(in crate::hdf) fn decompress(
     let mut planes = vec![0; frame.block_size.min(output.len())];
     for (number, block) in output.chunks_mut(frame.block_size).enumerate() {
         let planes = &mut planes[..block.len()];
-        frame.expand(number, planes, inflater)?;
+        frame.expand(number, planes, decoders)?;
         match frame.flags {
             flags if flags & SHUFFLED != 0 => unshuffle(planes, block, frame.type_size),
             flags if flags & BITS_SHUFFLED != 0 => unshuffle_bits(planes, block, frame.type_size),
@@ -101,12 +101,7 @@ impl<'a> Frame<'a> {
     }
 
     /// Expands a block, still shuffled, into exactly `output`.
-    fn expand(
-        &self,
-        number: usize,
-        output: &mut [u8],
-        inflater: &mut libdeflater::Decompressor,
-    ) -> Result<(), Damage> {
+    fn expand(&self, number: usize, output: &mut [u8], decoders: &mut Decoders) -> Result<(), Damage> {
         let mut at = read_u32(self.bytes, HEADER + 4 * number).ok_or(SHORT)?;
         let is_split = self.flags & NOT_SPLIT == 0
             && self.type_size <= MAX_SPLITS
@@ -128,8 +123,8 @@ impl<'a> Frame<'a> {
             let expanded = match self.codec {
                 Codec::BloscLz => blosclz::decompress(stream, output),
                 Codec::Lz4 => lz4::decompress_block(stream, output),
-                Codec::Zstd => zstd::decompress(stream, output),
-                Codec::Zlib => match inflater.zlib_decompress(stream, output) {
+                Codec::Zstd => zstd::decompress(stream, output, &mut decoders.zstd),
+                Codec::Zlib => match decoders.deflate.zlib_decompress(stream, output) {
                     Ok(length) if length == output.len() => Some(()),
                     _ => None,
                 },

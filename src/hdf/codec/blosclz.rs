@@ -1,5 +1,7 @@
 //! BloscLZ, the codec that PyTables and pandas choose by default.
 
+use super::copy_back;
+
 /// Distances from here on take two more bytes.
 const FAR: usize = 8191;
 
@@ -38,15 +40,7 @@ pub(super) fn decompress(input: &[u8], output: &mut [u8]) -> Option<()> {
                 let far = byte(&mut from)? << 8;
                 distance = far + byte(&mut from)? + FAR;
             }
-            let start = to.checked_sub(distance + 1)?;
-            if to + length > output.len() {
-                return None;
-            }
-            // The copy may overlap what it writes: a run repeats itself.
-            for position in start..start + length {
-                output[position + distance + 1] = output[position];
-            }
-            to += length;
+            copy_back(output, &mut to, distance + 1, length)?;
         }
         if from >= input.len() {
             return (to == output.len()).then_some(());

@@ -1,5 +1,7 @@
 //! LZF, the light compression that h5py offers as `compression="lzf"`.
 
+use super::copy_back;
+
 /// Expands `input` into exactly `output`; `None` when the stream is damaged.
 pub(in crate::hdf) fn decompress(input: &[u8], output: &mut [u8]) -> Option<()> {
     let (mut from, mut to) = (0, 0);
@@ -21,15 +23,7 @@ pub(in crate::hdf) fn decompress(input: &[u8], output: &mut [u8]) -> Option<()> 
         length += 2;
         let distance = ((control & 31) << 8) + usize::from(*input.get(from)?) + 1;
         from += 1;
-        let start = to.checked_sub(distance)?;
-        if to + length > output.len() {
-            return None;
-        }
-        // The copy may overlap what it writes: a run repeats itself.
-        for position in start..start + length {
-            output[position + distance] = output[position];
-        }
-        to += length;
+        copy_back(output, &mut to, distance, length)?;
     }
     (to == output.len()).then_some(())
 }

@@ -7,6 +7,31 @@ pub(super) mod lz4;
 pub(super) mod lzf;
 pub(super) mod zstd;
 
+/// Decoders with memory of their own, which a thread keeps.
+pub(super) struct Decoders {
+    pub(super) deflate: libdeflater::Decompressor,
+    pub(super) zstd: ruzstd::decoding::FrameDecoder,
+}
+
+impl Default for Decoders {
+    fn default() -> Self {
+        Self { deflate: libdeflater::Decompressor::new(), zstd: ruzstd::decoding::FrameDecoder::new() }
+    }
+}
+
+/// Appends to what was decoded, `output` up to `to`, `length` bytes from `distance` before its end; `None` when they are
+/// not there or do not fit.
+fn copy_back(output: &mut [u8], to: &mut usize, distance: usize, length: usize) -> Option<()> {
+    let start = to.checked_sub(distance)?;
+    let end = to.checked_add(length).filter(|&end| end <= output.len())?;
+    // The copy may overlap what it writes: a run repeats itself.
+    for position in *to..end {
+        output[position] = output[start + (position - *to)];
+    }
+    *to = end;
+    Some(())
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -35,7 +60,7 @@ mod tests {
     fn decompress(name: &str, input: &[u8], output: &mut [u8]) -> bool {
         match name.split('-').next() {
             Some("lz4") => lz4::decompress(input, output).is_some(),
-            Some("blosc") => blosc::decompress(input, output, &mut libdeflater::Decompressor::new()).is_ok(),
+            Some("blosc") => blosc::decompress(input, output, &mut Decoders::default()).is_ok(),
             _ => panic!("{name}"),
         }
     }

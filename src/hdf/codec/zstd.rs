@@ -3,7 +3,7 @@
 use ruzstd::decoding::FrameDecoder;
 
 /// Expands `input` into exactly `output`; `None` when the stream is damaged.
-pub(in crate::hdf) fn decompress(input: &[u8], output: &mut [u8]) -> Option<()> {
-    let length = FrameDecoder::new().decode_all(input, output).ok()?;
+pub(in crate::hdf) fn decompress(input: &[u8], output: &mut [u8], decoder: &mut FrameDecoder) -> Option<()> {
+    let length = decoder.decode_all(input, output).ok()?;
     (length == output.len()).then_some(())
 }
