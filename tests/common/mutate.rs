@@ -465,14 +465,64 @@ fn change_attribute(
     Ok(true)
 }
 
-/// Gives every deflate filter in the closed file the number of one that nobody has.
+/// Gives every deflate filter in the closed file the number of one that nobody has, and heaps, which list them once more, a
+/// checksum that fits.
 pub fn patch_filters(bytes: &mut [u8]) -> usize {
-    let name = b"deflate\0";
-    let found: Vec<usize> =
-        (8..bytes.len().saturating_sub(8)).filter(|&at| bytes[at..].starts_with(name)).collect();
+    let all = |name: &[u8], bytes: &[u8]| -> Vec<usize> {
+        (8..bytes.len().saturating_sub(8)).filter(|&at| bytes[at..].starts_with(name)).collect()
+    };
+    let heaps: Vec<_> =
+        all(b"FRHP\0", bytes).into_iter().filter_map(|at| Some((at, heap_header(bytes, at)?))).collect();
+    let found = all(b"deflate\0", bytes);
     for &at in &found {
         // Number, length of the name, flags and number of parameters come before the name.
         bytes[at - 8..at - 6].copy_from_slice(&NO_FILTER.to_le_bytes());
     }
+    for (at, end) in heaps {
+        let sum = checksum(&bytes[at..end]);
+        bytes[end..end + 4].copy_from_slice(&sum.to_le_bytes());
+    }
     found.len()
+}
+
+/// Where the checksum of the header of the fractal heap at `at` stands, if it fits.
+fn heap_header(bytes: &[u8], at: usize) -> Option<usize> {
+    /// Without filters; with them a size, a mask and the list.
+    const PLAIN: usize = 142;
+    const FILTERED: usize = 12;
+    let length = usize::from(u16::from_le_bytes(*bytes.get(at + 7..)?.first_chunk()?));
+    let end = at + PLAIN + if length > 0 { FILTERED + length } else { 0 };
+    let stored = u32::from_le_bytes(*bytes.get(end..)?.first_chunk()?);
+    (checksum(&bytes[at..end]) == stored).then_some(end)
+}
+
+/// HDF5's checksum of metadata: Bob Jenkins' lookup3.
+fn checksum(bytes: &[u8]) -> u32 {
+    let start = 0xdead_beef_u32.wrapping_add(u32::try_from(bytes.len()).unwrap_or(0));
+    let [mut a, mut b, mut c] = [start; 3];
+    let n_blocks = bytes.len().div_ceil(12);
+    for (number, block) in bytes.chunks(12).enumerate() {
+        let word = |at: usize| {
+            (0..4).fold(0, |word, byte| word | u32::from(*block.get(at + byte).unwrap_or(&0)) << (8 * byte))
+        };
+        (a, b, c) = (a.wrapping_add(word(0)), b.wrapping_add(word(4)), c.wrapping_add(word(8)));
+        if number + 1 < n_blocks {
+            for [one, two] in [[4, 6], [8, 16], [19, 4]] {
+                // One of the three rounds each, with the letters moved on.
+                a = a.wrapping_sub(c) ^ c.rotate_left(one);
+                c = c.wrapping_add(b);
+                b = b.wrapping_sub(a) ^ a.rotate_left(two);
+                a = a.wrapping_add(c);
+                (a, b, c) = (c, a, b);
+            }
+        } else {
+            for turn in [[14, 11, 25], [16, 4, 14]] {
+                c = (c ^ b).wrapping_sub(b.rotate_left(turn[0]));
+                a = (a ^ c).wrapping_sub(c.rotate_left(turn[1]));
+                b = (b ^ a).wrapping_sub(a.rotate_left(turn[2]));
+            }
+            c = (c ^ b).wrapping_sub(b.rotate_left(24));
+        }
+    }
+    c
 }
