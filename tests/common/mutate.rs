@@ -68,6 +68,9 @@ pub const VALUES: [f64; 12] = [
 /// The filter that [`patch_filters`] puts in.
 pub const NO_FILTER: u16 = 31_999;
 
+/// Datasets that are longer hold nothing that is read before they are changed again.
+const MOST_ELEMENTS: usize = 1 << 20;
+
 /// All changes that make sense somewhere.
 pub fn changes() -> Vec<Change> {
     let mut out = vec![
@@ -247,6 +250,10 @@ fn change_link(
     Ok(true)
 }
 
+fn n_elements(shape: &[usize]) -> usize {
+    shape.iter().fold(1, |product, &length| product.saturating_mul(length))
+}
+
 /// What a dataset holds, as far as it matters here.
 enum Content {
     Numbers(TypeDescriptor, Vec<f64>),
@@ -258,6 +265,8 @@ impl Content {
     fn of(dataset: &Dataset) -> hdf5::Result<Self> {
         let descriptor = dataset.dtype()?.to_descriptor()?;
         Ok(match descriptor {
+            // An earlier change made it longer than anything that can be held.
+            other if n_elements(&dataset.shape()) > MOST_ELEMENTS => Self::Other(other),
             TypeDescriptor::Integer(_) | TypeDescriptor::Unsigned(_) | TypeDescriptor::Float(_) => {
                 Self::Numbers(descriptor, dataset.read_raw::<f64>()?)
             }
@@ -280,8 +289,8 @@ impl Content {
 
     /// Fills a dataset of any length with the values in turn.
     fn write(&self, dataset: &Dataset) -> hdf5::Result<()> {
-        let size = dataset.size();
-        if size == 0 {
+        let size = n_elements(&dataset.shape());
+        if size == 0 || size > MOST_ELEMENTS {
             return Ok(());
         }
         match self {
@@ -307,7 +316,7 @@ fn change_dataset(
     let dataset = parent.dataset(name)?;
     let mut shape = dataset.shape();
     let (mut descriptor, mut content) = (dataset.dtype()?.to_descriptor()?, Content::of(&dataset)?);
-    let size: usize = shape.iter().product();
+    let size = n_elements(&shape);
     let mut builder = parent.new_dataset_builder();
     let chunk = |length: usize| length.clamp(1, 4);
     match change {
