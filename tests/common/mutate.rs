@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use hdf5::dataset::DatasetBuilder;
 use hdf5::types::{
     CompoundField, CompoundType, EnumMember, EnumType, FloatSize, IntSize, Reference, TypeDescriptor,
     VarLenUnicode,
@@ -205,7 +206,7 @@ fn change_link(
     elsewhere: &Path,
 ) -> hdf5::Result<bool> {
     let target = elsewhere.to_str().unwrap_or_default();
-    if !is_of_links(change) && !(is_group && change == Change::Filtered) {
+    if !(is_of_links(change) || is_group && change == Change::Filtered) {
         return Ok(false);
     }
     parent.unlink(name)?;
@@ -346,28 +347,9 @@ fn change_dataset(
             }
             _ => return Ok(false),
         },
-        Change::ExternalData => {
-            builder = builder.external(elsewhere.to_str().unwrap_or_default(), 0, 1 << 20);
-        }
-        Change::Virtual => {
-            let all = Selection::try_new(..)?;
-            builder =
-                builder.virtual_map(elsewhere.to_string_lossy(), "data", &shape, all.clone(), &shape, all);
-        }
-        Change::VirtualUnlimited => {
-            if shape.len() != 1 {
-                return Ok(false);
-            }
-            let unlimited = || Hyperslab::try_new(SliceOrIndex::Unlimited { start: 0, step: 1, block: 1 });
-            let extents = SimpleExtents::resizable([size]);
-            builder = builder.virtual_map(
-                elsewhere.to_string_lossy(),
-                "data",
-                extents.clone(),
-                unlimited()?,
-                extents,
-                unlimited()?,
-            );
+        Change::ExternalData | Change::Virtual | Change::VirtualUnlimited => {
+            let Some(leading) = lead_elsewhere(builder, change, &shape, elsewhere)? else { return Ok(false) };
+            builder = leading;
         }
         Change::Compact => builder = builder.layout(hdf5::dataset::Layout::Compact),
         Change::Filters | Change::UnknownFilter => {
@@ -401,6 +383,29 @@ fn change_dataset(
         content.write(&created)?;
     }
     Ok(true)
+}
+
+/// Has the data looked for in the file `elsewhere`; nothing where the shape does not allow it.
+fn lead_elsewhere(
+    builder: DatasetBuilder,
+    change: Change,
+    shape: &[usize],
+    elsewhere: &Path,
+) -> hdf5::Result<Option<DatasetBuilder>> {
+    let name = elsewhere.to_string_lossy();
+    Ok(match change {
+        Change::ExternalData => Some(builder.external(&name, 0, 1 << 20)),
+        Change::Virtual => {
+            let all = Selection::try_new(..)?;
+            Some(builder.virtual_map(name, "data", shape, all.clone(), shape, all))
+        }
+        _ if shape.len() != 1 => None,
+        _ => {
+            let all = || Hyperslab::try_new(SliceOrIndex::Unlimited { start: 0, step: 1, block: 1 });
+            let extents = SimpleExtents::resizable(shape);
+            Some(builder.virtual_map(name, "data", extents.clone(), all()?, extents, all()?))
+        }
+    })
 }
 
 /// Whether libhdf5 converts between the two.
@@ -445,7 +450,7 @@ fn change_attribute(
         Change::Delete => location.delete_attr(name)?,
         Change::Type(number) => {
             location.delete_attr(name)?;
-            let attribute = location.new_attr_builder().empty_as(&types(number)).shape([3]).create(name)?;
+            let attribute = location.new_attr_builder().empty_as(types(number)).shape([3]).create(name)?;
             if number <= 10 {
                 attribute.write_raw(&[1.0, 2.0, 3.0])?;
             }
