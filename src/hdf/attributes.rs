@@ -30,6 +30,10 @@ fn fits(file: &HdfFile, message: &[u8]) -> Option<()> {
     if !(1..=3).contains(&version) || (version > 1 && flags > SHARED_TYPE | SHARED_SHAPE) {
         return None;
     }
+    // ASCII or UTF-8: the binding takes it for one of the numbers it knows.
+    if version == 3 && *message.get(8)? > 1 {
+        return None;
+    }
     let flags = if version == 1 { 0 } else { flags };
     let mut rest = Bytes(message.get(if version == 3 { 9 } else { 8 }..)?);
     let mut parts = [message; 3];
@@ -244,6 +248,19 @@ mod tests {
             bad[at] = value;
             assert!(fits(&file, &bad).is_none(), "byte {at} is {value}");
         }
+    }
+
+    #[test]
+    fn names_are_in_a_known_character_set() {
+        let of_set = |set: u8| {
+            let mut message = vec![3, 0, 2, 0, 12, 0, 8, 0, set, b'a', 0];
+            message.extend(INTEGER);
+            message.extend(SCALAR);
+            message.extend([7, 0, 0, 0]);
+            message
+        };
+        let file = fixture();
+        assert_eq!([0, 1, 2, 93].map(|set| fits(&file, &of_set(set)).is_some()), [true, true, false, false]);
     }
 
     #[test]

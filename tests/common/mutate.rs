@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use hdf5::dataset::DatasetBuilder;
 use hdf5::types::{
     CompoundField, CompoundType, EnumMember, EnumType, FloatSize, IntSize, Reference, TypeDescriptor,
     VarLenUnicode,
@@ -67,6 +68,9 @@ pub const VALUES: [f64; 12] = [
 ];
 /// The filter that [`patch_filters`] puts in.
 pub const NO_FILTER: u16 = 31_999;
+
+/// Datasets that are longer hold nothing that is read before they are changed again.
+const MOST_ELEMENTS: usize = 1 << 20;
 
 /// All changes that make sense somewhere.
 pub fn changes() -> Vec<Change> {
@@ -202,7 +206,7 @@ fn change_link(
     elsewhere: &Path,
 ) -> hdf5::Result<bool> {
     let target = elsewhere.to_str().unwrap_or_default();
-    if !is_of_links(change) && !(is_group && change == Change::Filtered) {
+    if !(is_of_links(change) || is_group && change == Change::Filtered) {
         return Ok(false);
     }
     parent.unlink(name)?;
@@ -247,6 +251,10 @@ fn change_link(
     Ok(true)
 }
 
+fn n_elements(shape: &[usize]) -> usize {
+    shape.iter().fold(1, |product, &length| product.saturating_mul(length))
+}
+
 /// What a dataset holds, as far as it matters here.
 enum Content {
     Numbers(TypeDescriptor, Vec<f64>),
@@ -258,6 +266,8 @@ impl Content {
     fn of(dataset: &Dataset) -> hdf5::Result<Self> {
         let descriptor = dataset.dtype()?.to_descriptor()?;
         Ok(match descriptor {
+            // An earlier change made it longer than anything that can be held.
+            other if n_elements(&dataset.shape()) > MOST_ELEMENTS => Self::Other(other),
             TypeDescriptor::Integer(_) | TypeDescriptor::Unsigned(_) | TypeDescriptor::Float(_) => {
                 Self::Numbers(descriptor, dataset.read_raw::<f64>()?)
             }
@@ -280,8 +290,8 @@ impl Content {
 
     /// Fills a dataset of any length with the values in turn.
     fn write(&self, dataset: &Dataset) -> hdf5::Result<()> {
-        let size = dataset.size();
-        if size == 0 {
+        let size = n_elements(&dataset.shape());
+        if size == 0 || size > MOST_ELEMENTS {
             return Ok(());
         }
         match self {
@@ -307,7 +317,7 @@ fn change_dataset(
     let dataset = parent.dataset(name)?;
     let mut shape = dataset.shape();
     let (mut descriptor, mut content) = (dataset.dtype()?.to_descriptor()?, Content::of(&dataset)?);
-    let size: usize = shape.iter().product();
+    let size = n_elements(&shape);
     let mut builder = parent.new_dataset_builder();
     let chunk = |length: usize| length.clamp(1, 4);
     match change {
@@ -337,28 +347,9 @@ fn change_dataset(
             }
             _ => return Ok(false),
         },
-        Change::ExternalData => {
-            builder = builder.external(elsewhere.to_str().unwrap_or_default(), 0, 1 << 20);
-        }
-        Change::Virtual => {
-            let all = Selection::try_new(..)?;
-            builder =
-                builder.virtual_map(elsewhere.to_string_lossy(), "data", &shape, all.clone(), &shape, all);
-        }
-        Change::VirtualUnlimited => {
-            if shape.len() != 1 {
-                return Ok(false);
-            }
-            let unlimited = || Hyperslab::try_new(SliceOrIndex::Unlimited { start: 0, step: 1, block: 1 });
-            let extents = SimpleExtents::resizable([size]);
-            builder = builder.virtual_map(
-                elsewhere.to_string_lossy(),
-                "data",
-                extents.clone(),
-                unlimited()?,
-                extents,
-                unlimited()?,
-            );
+        Change::ExternalData | Change::Virtual | Change::VirtualUnlimited => {
+            let Some(leading) = lead_elsewhere(builder, change, &shape, elsewhere)? else { return Ok(false) };
+            builder = leading;
         }
         Change::Compact => builder = builder.layout(hdf5::dataset::Layout::Compact),
         Change::Filters | Change::UnknownFilter => {
@@ -392,6 +383,29 @@ fn change_dataset(
         content.write(&created)?;
     }
     Ok(true)
+}
+
+/// Has the data looked for in the file `elsewhere`; nothing where the shape does not allow it.
+fn lead_elsewhere(
+    builder: DatasetBuilder,
+    change: Change,
+    shape: &[usize],
+    elsewhere: &Path,
+) -> hdf5::Result<Option<DatasetBuilder>> {
+    let name = elsewhere.to_string_lossy();
+    Ok(match change {
+        Change::ExternalData => Some(builder.external(&name, 0, 1 << 20)),
+        Change::Virtual => {
+            let all = Selection::try_new(..)?;
+            Some(builder.virtual_map(name, "data", shape, all.clone(), shape, all))
+        }
+        _ if shape.len() != 1 => None,
+        _ => {
+            let all = || Hyperslab::try_new(SliceOrIndex::Unlimited { start: 0, step: 1, block: 1 });
+            let extents = SimpleExtents::resizable(shape);
+            Some(builder.virtual_map(name, "data", extents.clone(), all()?, extents, all()?))
+        }
+    })
 }
 
 /// Whether libhdf5 converts between the two.
@@ -436,7 +450,7 @@ fn change_attribute(
         Change::Delete => location.delete_attr(name)?,
         Change::Type(number) => {
             location.delete_attr(name)?;
-            let attribute = location.new_attr_builder().empty_as(&types(number)).shape([3]).create(name)?;
+            let attribute = location.new_attr_builder().empty_as(types(number)).shape([3]).create(name)?;
             if number <= 10 {
                 attribute.write_raw(&[1.0, 2.0, 3.0])?;
             }
@@ -465,14 +479,64 @@ fn change_attribute(
     Ok(true)
 }
 
-/// Gives every deflate filter in the closed file the number of one that nobody has.
+/// Gives every deflate filter in the closed file the number of one that nobody has, and heaps, which list them once more, a
+/// checksum that fits.
 pub fn patch_filters(bytes: &mut [u8]) -> usize {
-    let name = b"deflate\0";
-    let found: Vec<usize> =
-        (8..bytes.len().saturating_sub(8)).filter(|&at| bytes[at..].starts_with(name)).collect();
+    let all = |name: &[u8], bytes: &[u8]| -> Vec<usize> {
+        (8..bytes.len().saturating_sub(8)).filter(|&at| bytes[at..].starts_with(name)).collect()
+    };
+    let heaps: Vec<_> =
+        all(b"FRHP\0", bytes).into_iter().filter_map(|at| Some((at, heap_header(bytes, at)?))).collect();
+    let found = all(b"deflate\0", bytes);
     for &at in &found {
         // Number, length of the name, flags and number of parameters come before the name.
         bytes[at - 8..at - 6].copy_from_slice(&NO_FILTER.to_le_bytes());
     }
+    for (at, end) in heaps {
+        let sum = checksum(&bytes[at..end]);
+        bytes[end..end + 4].copy_from_slice(&sum.to_le_bytes());
+    }
     found.len()
+}
+
+/// Where the checksum of the header of the fractal heap at `at` stands, if it fits.
+fn heap_header(bytes: &[u8], at: usize) -> Option<usize> {
+    /// Without filters; with them a size, a mask and the list.
+    const PLAIN: usize = 142;
+    const FILTERED: usize = 12;
+    let length = usize::from(u16::from_le_bytes(*bytes.get(at + 7..)?.first_chunk()?));
+    let end = at + PLAIN + if length > 0 { FILTERED + length } else { 0 };
+    let stored = u32::from_le_bytes(*bytes.get(end..)?.first_chunk()?);
+    (checksum(&bytes[at..end]) == stored).then_some(end)
+}
+
+/// HDF5's checksum of metadata: Bob Jenkins' lookup3.
+fn checksum(bytes: &[u8]) -> u32 {
+    let start = 0xdead_beef_u32.wrapping_add(u32::try_from(bytes.len()).unwrap_or(0));
+    let [mut a, mut b, mut c] = [start; 3];
+    let n_blocks = bytes.len().div_ceil(12);
+    for (number, block) in bytes.chunks(12).enumerate() {
+        let word = |at: usize| {
+            (0..4).fold(0, |word, byte| word | u32::from(*block.get(at + byte).unwrap_or(&0)) << (8 * byte))
+        };
+        (a, b, c) = (a.wrapping_add(word(0)), b.wrapping_add(word(4)), c.wrapping_add(word(8)));
+        if number + 1 < n_blocks {
+            for [one, two] in [[4, 6], [8, 16], [19, 4]] {
+                // One of the three rounds each, with the letters moved on.
+                a = a.wrapping_sub(c) ^ c.rotate_left(one);
+                c = c.wrapping_add(b);
+                b = b.wrapping_sub(a) ^ a.rotate_left(two);
+                a = a.wrapping_add(c);
+                (a, b, c) = (c, a, b);
+            }
+        } else {
+            for turn in [[14, 11, 25], [16, 4, 14]] {
+                c = (c ^ b).wrapping_sub(b.rotate_left(turn[0]));
+                a = (a ^ c).wrapping_sub(c.rotate_left(turn[1]));
+                b = (b ^ a).wrapping_sub(a.rotate_left(turn[2]));
+            }
+            c = (c ^ b).wrapping_sub(b.rotate_left(24));
+        }
+    }
+    c
 }
