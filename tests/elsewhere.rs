@@ -14,6 +14,8 @@ use common::counts::unlocked;
 use targets::mutate::{self, Change, Place};
 
 const LONGEST: Duration = Duration::from_secs(10);
+/// Layouts that are tried; the others have the same objects.
+const LAYOUTS: [u8; 6] = [0, 1, 2, 4, 6, 7];
 /// Which file the test of the plugin itself reads.
 const FILE_VARIABLE: &str = "LATE_FAST_TEST_FILE";
 
@@ -59,7 +61,7 @@ fn nothing_leads_out_of_the_file() {
     ];
     let file = place.path("in.h5");
     let mut tried = 0;
-    for layout in 0..=7 {
+    for layout in LAYOUTS {
         targets::write_layout(&file, layout, false);
         for object in places(&file) {
             for (change, found) in changes {
@@ -162,7 +164,7 @@ fn no_plugin_is_loaded() {
         std::fs::remove_file(&marker).unwrap();
     }
     let mut tried = 0;
-    for layout in 0..=7 {
+    for layout in LAYOUTS {
         targets::write_layout(&file, layout, false);
         for object in places(&file) {
             for change in [Change::UnknownFilter, Change::Filtered] {
