@@ -254,6 +254,19 @@ fn damaged_attributes_are_refused() {
     });
 }
 
+/// libhdf5 does not look whether the reference of a single string leads anywhere.
+#[test]
+fn a_single_string_that_is_nowhere_is_refused() {
+    let place = workplace();
+    let mut bytes = std::fs::read(fixture("loom/v3.loom")).unwrap();
+    // Of `attrs/LOOM_SPEC_VERSION`, the number in its heap.
+    bytes[11_525] ^= 0xac;
+    std::fs::write(place.path("in.h5"), bytes).unwrap();
+    let end = verdict(&place.path(""), "in.h5").unwrap();
+    assert_eq!(end.code, Some(1), "{}", end.stderr);
+    assert!(end.stderr.contains("in.h5: attrs/LOOM_SPEC_VERSION"), "{}", end.stderr);
+}
+
 /// Any byte of a file may be damaged. Where that ends in libhdf5, which no program above it can help, nothing is left
 /// behind; otherwise it is as with any other damage.
 #[test]

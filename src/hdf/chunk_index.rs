@@ -80,6 +80,17 @@ pub(super) fn datatype_message(file: &HdfFile, dataset: &hdf5::Dataset) -> Optio
     Reader { file: &raw, base: file.user_block() }.message(header_address(dataset)?, DATATYPE, |_| true)
 }
 
+/// The elements of a compact dataset.
+pub(super) fn compact_bytes(file: &HdfFile, dataset: &hdf5::Dataset) -> Option<Vec<u8>> {
+    const COMPACT: u8 = 0;
+    let raw = file.raw();
+    let reader = Reader { file: &raw, base: file.user_block() };
+    let message = reader.message(header_address(dataset)?, LAYOUT, |_| true)?;
+    let known = matches!(message.first()?, 3 | 4) && message.get(1) == Some(&COMPACT);
+    let length = super::to_usize(integer(message.get(2..4)?));
+    if known { message.get(4..4 + length).map(<[u8]>::to_vec) } else { None }
+}
+
 /// The byte of an attribute that is a bit field, as PyTables writes truth values; the crate knows no such type.
 pub(super) fn bit_field_attribute(file: &HdfFile, dataset: &hdf5::Dataset, name: &str) -> Option<u8> {
     let wanted = |message: &[u8]| attribute_parts(message).is_some_and(|parts| parts.0 == name.as_bytes());

@@ -1,5 +1,6 @@
 //! Strings in their many encodings, and attributes.
 
+use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use hdf5::types::{FixedAscii, FixedUnicode, TypeDescriptor, VarLenAscii, VarLenUnicode};
@@ -95,37 +96,27 @@ impl HdfFile {
         name: &str,
         notes: &mut Vec<String>,
     ) -> Result<Vec<String>> {
-        if in_header(dataset) {
-            let failed = |source| Error::hdf5(self.path(), name, "read its strings", source);
-            let text = |bytes: &[u8]| decode_text(bytes).0;
-            return Ok(if self.descriptor(name)? == TypeDescriptor::VarLenAscii {
-                dataset
-                    .read_raw::<VarLenAscii>()
-                    .map_err(failed)?
-                    .iter()
-                    .map(|x| text(x.as_bytes()))
-                    .collect()
-            } else {
-                dataset
-                    .read_raw::<VarLenUnicode>()
-                    .map_err(failed)?
-                    .iter()
-                    .map(|x| text(x.as_bytes()))
-                    .collect()
-            });
-        }
         self.require_wide_addresses()?;
-        let fill = vec![0; heap::REFERENCE_BYTES];
-        let bytes = ByteArray::open(self, dataset, name, fill.len(), fill, || Ok(Vec::new()))?;
+        let problem = |found: String| {
+            let remedy = "the file is damaged; download or copy it again";
+            Error::input(self.path(), name, "intact strings", found, remedy)
+        };
         let mut room = self.name_room();
         let place = || name.to_owned();
-        room.take(self.path(), place, bytes.n_rows() as u64, 0)?;
-        let mut references = vec![heap::Reference::default(); bytes.n_rows()];
-        bytes.read(0..bytes.n_rows(), &mut references, |bytes, part| {
-            for (reference, bytes) in part.iter_mut().zip(bytes.as_chunks().0) {
-                *reference = heap::Reference::parse(bytes);
-            }
-        })?;
+        let references = if in_header(dataset) {
+            self.few_references(dataset).ok_or_else(|| problem("none that can be found".into()))?
+        } else {
+            let fill = vec![0; heap::REFERENCE_BYTES];
+            let bytes = ByteArray::open(self, dataset, name, fill.len(), fill, || Ok(Vec::new()))?;
+            room.take(self.path(), place, bytes.n_rows() as u64, 0)?;
+            let mut references = vec![heap::Reference::default(); bytes.n_rows()];
+            bytes.read(0..bytes.n_rows(), &mut references, |bytes, part| {
+                for (reference, bytes) in part.iter_mut().zip(bytes.as_chunks().0) {
+                    *reference = heap::Reference::parse(bytes);
+                }
+            })?;
+            references
+        };
         room.take(self.path(), place, 0, references.iter().map(heap::Reference::length).sum())?;
         let lossy = AtomicUsize::new(0);
         let values = heap::fetch(&self.raw(), self.size(), self.user_block(), &references, |bytes| {
@@ -133,10 +124,26 @@ impl HdfFile {
             lossy.fetch_add(usize::from(!valid), Ordering::Relaxed);
             text
         });
-        let remedy = "the file is damaged; download or copy it again";
-        let values = values.map_err(|found| bytes.problem("intact strings", found, remedy))?;
+        let values = values.map_err(problem)?;
         note_lossy(name, lossy.into_inner(), notes);
         Ok(values)
+    }
+
+    /// References of a single string, or of those in the object header. libhdf5 does not look whether they lead anywhere.
+    fn few_references(&self, dataset: &hdf5::Dataset) -> Option<Vec<heap::Reference>> {
+        let bytes = if dataset.layout() == hdf5::dataset::Layout::Compact {
+            chunk_index::compact_bytes(self, dataset)?
+        } else {
+            let mut bytes = vec![0; heap::REFERENCE_BYTES];
+            // Without a place there is nothing: an empty string.
+            if let Some(offset) = dataset.offset() {
+                self.raw().read_exact_at(&mut bytes, offset).ok()?;
+            }
+            bytes
+        };
+        let references = bytes.as_chunks().0.iter().map(heap::Reference::parse).collect::<Vec<_>>();
+        let n_strings = dataset.shape().iter().try_fold(1_usize, |n, &dim| n.checked_mul(dim))?;
+        (references.len() == n_strings).then_some(references)
     }
 
     fn fixed_strings(
@@ -285,7 +292,7 @@ pub(crate) fn is_string(descriptor: &TypeDescriptor) -> bool {
     )
 }
 
-/// Few values, which libhdf5 reads without filters.
+/// Few values, which are stored without filters.
 fn in_header(dataset: &hdf5::Dataset) -> bool {
     dataset.is_scalar() || dataset.layout() == hdf5::dataset::Layout::Compact
 }

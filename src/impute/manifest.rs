@@ -178,8 +178,7 @@ impl Manifest {
             if file.kind(&name)? != Some(Kind::Dataset) {
                 return Ok(None);
             }
-            let scalar = file.plain_dataset(&name)?.read_scalar::<hdf5::types::VarLenUnicode>();
-            scalar.map(|text| Some(text.to_string())).map_err(|e| Error::hdf5(path, &name, "read it", e))
+            Ok(file.strings(&name, &mut Vec::new())?.into_iter().next())
         };
         let text = read(NAME)?.unwrap_or_default();
         let version = serde_json::from_str::<serde_json::Value>(&text).ok();

@@ -5,7 +5,6 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use hdf5::types::VarLenUnicode;
 use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
 
@@ -123,10 +122,8 @@ impl<'a> Cache<'a> {
             Error::input(path, object, expected, found, "it is replaced")
         };
         let file = HdfFile::open(path)?;
-        let text: VarLenUnicode = file
-            .plain_dataset(&format!("{RECORD}/record"))?
-            .read_scalar()
-            .map_err(|e| Error::hdf5(path, RECORD, "read the record", e))?;
+        let texts = file.strings(&format!("{RECORD}/record"), &mut Vec::new())?;
+        let text = texts.into_iter().next().unwrap_or_default();
         let record: Record =
             serde_json::from_str(&text).map_err(|e| damaged(RECORD, "a record", e.to_string()))?;
         if record.key != self.key {
