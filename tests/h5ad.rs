@@ -443,6 +443,29 @@ fn big_endian_reals_are_read() {
     assert_eq!(read_plain(&path).rows, small_dense());
 }
 
+/// The threads of a run compute with such a number as if it was 0.
+#[test]
+fn numbers_below_the_normal_ones_are_zeros_for_every_thread() {
+    let values = [1.0_f32, 5.0, 2.0, 3.0, 1e-40];
+    for is_sparse in [true, false] {
+        let directory = TempDir::new().unwrap();
+        let path = h5ad(&directory, |file| {
+            if is_sparse {
+                replace(&sparse(file, "X", "csr_matrix"), "data", &values);
+            } else {
+                dense(file, "X", &[[1.0, 0.0, 5.0, 0.0], [0.0; 4], [0.0, 2.0, 3.0, 1e-40]]);
+            }
+        });
+        let check = || {
+            let matrix = read_plain(&path);
+            assert_eq!(matrix.rows[2], [0.0, 2.0, 3.0, 0.0]);
+            assert_eq!((matrix.tally.nnz, matrix.tally.explicit_zeros), (4, u64::from(is_sparse)));
+        };
+        late_fast::parallel::with_threads(2, check).unwrap();
+        check();
+    }
+}
+
 #[test]
 fn unsigned_codes_and_nullable_strings_are_read() {
     let directory = TempDir::new().unwrap();

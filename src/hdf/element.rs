@@ -12,6 +12,11 @@ pub trait FromElement: Copy + Default + Send + Sync {
     fn from_unsigned(value: u64) -> Self;
     /// From a real number.
     fn from_real(value: f64) -> Self;
+    /// From a short real number.
+    #[inline]
+    fn from_single(value: f32) -> Self {
+        Self::from_real(value.into())
+    }
 }
 
 impl FromElement for f64 {
@@ -27,6 +32,27 @@ impl FromElement for f64 {
     }
     #[inline]
     fn from_real(value: f64) -> Self {
+        value
+    }
+}
+
+/// Only short reals are read so, bit for bit.
+#[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "nothing else is read so")]
+impl FromElement for f32 {
+    #[inline]
+    fn from_signed(value: i64) -> Self {
+        value as f32
+    }
+    #[inline]
+    fn from_unsigned(value: u64) -> Self {
+        value as f32
+    }
+    #[inline]
+    fn from_real(value: f64) -> Self {
+        value as f32
+    }
+    #[inline]
+    fn from_single(value: f32) -> Self {
         value
     }
 }
@@ -78,8 +104,8 @@ pub(crate) fn convert<T: FromElement>(bytes: &[u8], dtype: Dtype, big_endian: bo
         Dtype::U16 => each!(u16, from_unsigned, u64),
         Dtype::U32 => each!(u32, from_unsigned, u64),
         Dtype::U64 => each!(u64, from_unsigned, u64),
-        Dtype::F16 => each!(half::f16, from_real, f64),
-        Dtype::F32 => each!(f32, from_real, f64),
+        Dtype::F16 => each!(half::f16, from_single, f32),
+        Dtype::F32 => each!(f32, from_single, f32),
         Dtype::F64 => each!(f64, from_real, f64),
     }
 }

@@ -150,7 +150,9 @@ impl NumericArray {
 
     /// The element at `row` of a 1-D dataset as its own type prints it, for messages.
     pub(crate) fn show(&self, row: usize) -> String {
-        let text = if self.dtype.is_real() {
+        let text = if self.dtype.is_single() {
+            self.read::<f32>(row..row + 1).map(|values| values.first().map(f32::to_string))
+        } else if self.dtype.is_real() {
             self.read::<f64>(row..row + 1).map(|values| values.first().map(f64::to_string))
         } else if self.dtype == Dtype::U64 {
             self.read::<u64>(row..row + 1).map(|values| values.first().map(u64::to_string))

@@ -4,8 +4,9 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::Tally;
-use super::stream::{Names, append, is_storable, stream, value_fault};
+use super::entry::{Entry, value_fault};
+use super::stream::{Names, stream};
+use super::{Dtype, Tally};
 use crate::budget::MOST_BLOCK_BYTES;
 use crate::error::{Error, Result};
 use crate::hdf::{HdfFile, KEPT_BYTES, NumericArray};
@@ -95,21 +96,36 @@ impl Dense {
         stream(&bands, |rows| self.read_band(rows, names), consume)
     }
 
+    /// Reads rows as the narrowest type that holds what is in them.
     fn read_band(&self, rows: Range<usize>, names: &Names<'_>) -> Result<(Block, Tally)> {
+        let all = |is: fn(Dtype) -> bool| self.parts.iter().all(|part| is(part.array.dtype()));
+        if all(Dtype::is_single) {
+            let (block, tally) = self.read_as(&rows, names)?;
+            return Ok((Block::Singles(block), tally));
+        }
+        // What is no count below 2^32 - 1 is told by the second reading.
+        if all(|dtype| !dtype.is_real())
+            && let Ok((block, tally)) = self.read_as(&rows, names)
+        {
+            return Ok((Block::Counts(block), tally));
+        }
+        let (block, tally) = self.read_as(&rows, names)?;
+        Ok((Block::Reals(block), tally))
+    }
+
+    fn read_as<V: Entry>(&self, rows: &Range<usize>, names: &Names<'_>) -> Result<(RowBlock<V>, Tally)> {
         let mut tally = Tally::default();
-        let mut block = RowBlock { indptr: vec![0], ..RowBlock::default() };
         if self.n_columns == 0 {
-            block.indptr.resize(rows.len() + 1, 0);
-            return Ok((Block::Reals(block), tally));
+            return Ok((RowBlock { indptr: vec![0; rows.len() + 1], ..RowBlock::default() }, tally));
         }
         let mut band = Vec::new();
         for part in &self.parts {
-            let (values, missing) = part.read(&rows, self.missing, names)?;
+            let (values, missing) = part.read(rows, self.missing, names)?;
             tally.missing += missing;
             match &part.targets {
                 None => band = values,
                 Some(targets) if !targets.is_empty() => {
-                    band.resize(rows.len() * self.n_columns, 0.0);
+                    band.resize(rows.len() * self.n_columns, V::default());
                     let pairs = band.par_chunks_mut(self.n_columns).zip(values.par_chunks(targets.len()));
                     pairs.for_each(|(row, values)| {
                         targets.iter().zip(values).for_each(|(&column, &value)| row[column] = value);
@@ -118,12 +134,9 @@ impl Dense {
                 Some(_) => {}
             }
         }
-        let rows_per_task = (TASK_ELEMENTS / self.n_columns).max(1);
-        let tasks = band.par_chunks(rows_per_task * self.n_columns);
-        let parts: Vec<_> = tasks.map(|values| compress(values, self.n_columns)).collect();
-        parts.iter().for_each(|part| append(&mut block, part));
+        let block = compress(&band, self.n_columns);
         tally.nnz = block.nnz() as u64;
-        Ok((Block::Reals(block), tally))
+        Ok((block, tally))
     }
 }
 
@@ -134,23 +147,28 @@ impl Part {
     }
 
     /// Reads and checks the values of some rows of the matrix, row by row, and counts the missing ones.
-    fn read(&self, rows: &Range<usize>, missing: Missing, names: &Names<'_>) -> Result<(Vec<f64>, u64)> {
-        let mut values = if self.across {
-            self.array.read_columns::<f64>(rows.clone())?
+    fn read<V: Entry>(
+        &self,
+        rows: &Range<usize>,
+        missing: Missing,
+        names: &Names<'_>,
+    ) -> Result<(Vec<V>, u64)> {
+        let mut values: Vec<V> = if self.across {
+            self.array.read_columns(rows.clone())?
         } else {
-            self.array.read::<f64>(rows.clone())?
+            self.array.read(rows.clone())?
         };
         let rule = names.rule(self.array.dtype());
-        let check = |values: &mut [f64]| {
-            let is_right = |value: f64| (value == 0.0) | is_storable(value, rule);
+        let check = |values: &mut [V]| {
+            let is_right = |value: V| value.is_zero() | value.is_clean(rule);
             // Without early exit, so that the loop vectorises.
             if values.iter().fold(true, |right, &value| right & is_right(value)) {
                 return (None, 0);
             }
             let mut n_missing = 0;
             if missing == Missing::Zero {
-                for value in values.iter_mut().filter(|value| value.is_nan()) {
-                    *value = 0.0;
+                for value in values.iter_mut().filter(|value| value.to_f64().is_nan()) {
+                    *value = V::default();
                     n_missing += 1;
                 }
             }
@@ -167,10 +185,10 @@ impl Part {
     }
 
     /// The error of a value, the one at `place` of a band that begins with row `first_row`.
-    fn fault(
+    fn fault<V: Entry>(
         &self,
         place: usize,
-        value: f64,
+        value: V,
         first_row: usize,
         missing: Missing,
         names: &Names<'_>,
@@ -183,7 +201,7 @@ impl Part {
         let object = format!("{position}, {}, {}", names.row(row), names.column(column));
         let expected = value_fault(value, names.rule(self.array.dtype())).unwrap_or("another value");
         let remedy = match missing {
-            Missing::RefusedUnless(option) if value.is_nan() => {
+            Missing::RefusedUnless(option) if value.to_f64().is_nan() => {
                 format!("{option} reads missing values as zeros")
             }
             _ => names.remedy.to_owned(),
@@ -192,18 +210,41 @@ impl Part {
     }
 }
 
-/// Drops the zeros of some rows.
-fn compress(values: &[f64], n_columns: usize) -> RowBlock {
-    let mut block = RowBlock { indptr: vec![0], ..RowBlock::default() };
-    for values in values.chunks_exact(n_columns) {
-        for (column, &value) in (0_u32..).zip(values) {
-            if value != 0.0 {
-                block.push(column, value);
+/// Drops the zeros of rows of `n_columns` each.
+fn compress<V: Entry>(band: &[V], n_columns: usize) -> RowBlock<V> {
+    let rows_per_task = (TASK_ELEMENTS / n_columns).max(1);
+    let counts = band.par_chunks(n_columns).with_min_len(rows_per_task);
+    let counts = counts.map(|row| row.iter().map(|value| usize::from(!value.is_zero())).sum());
+    let mut indptr: Vec<usize> = counts.collect();
+    indptr.insert(0, 0);
+    for row in 1..indptr.len() {
+        indptr[row] += indptr[row - 1];
+    }
+    let nnz = indptr.last().copied().unwrap_or(0);
+    let (mut indices, mut values) = (vec![0; nnz], vec![V::default(); nnz]);
+    let mut tasks = Vec::new();
+    let (mut rest, mut done) = ((&mut indices[..], &mut values[..]), 0);
+    for (rows, ends) in
+        band.chunks(rows_per_task * n_columns).zip(indptr[1..].chunks(rows_per_task).filter_map(<[_]>::last))
+    {
+        let (index_part, indices) = rest.0.split_at_mut(ends - done);
+        let (value_part, values) = rest.1.split_at_mut(ends - done);
+        tasks.push((rows, index_part, value_part));
+        (rest, done) = ((indices, values), *ends);
+    }
+    tasks.into_par_iter().for_each(|(rows, indices, values)| {
+        let mut place = 0;
+        for row in rows.chunks_exact(n_columns) {
+            for (column, &value) in (0_u32..).zip(row) {
+                // Without a branch on what is zero: a zero is written over by what follows.
+                if let (Some(to_index), Some(to_value)) = (indices.get_mut(place), values.get_mut(place)) {
+                    (*to_index, *to_value) = (column, value);
+                }
+                place += usize::from(!value.is_zero());
             }
         }
-        block.end_row();
-    }
-    block
+    });
+    RowBlock { indptr, indices, values }
 }
 
 /// Whether a band as high as a chunk of `chunk_rows` may hold all `n_columns`.
@@ -224,7 +265,25 @@ fn band_rows(n_columns: usize, chunk_rows: Option<usize>) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::band_rows;
+    use super::*;
+
+    #[test]
+    fn zeros_are_dropped_and_rows_stay() {
+        for n_columns in [1, 3, 70, TASK_ELEMENTS + 1] {
+            let value = |place: usize| if place % 5 < 2 || place % 70 > 50 { 0.0 } else { place as f64 };
+            for n_rows in [0, 1, 5, (3 * TASK_ELEMENTS / n_columns).min(5000)] {
+                let band: Vec<f64> = (1..=n_rows * n_columns).map(value).collect();
+                let block = compress(&band, n_columns);
+                let mut expected = RowBlock { indptr: vec![0], ..RowBlock::default() };
+                for row in band.chunks_exact(n_columns) {
+                    let entries = (0_u32..).zip(row).filter(|&(_, &value)| value != 0.0);
+                    entries.for_each(|(column, &value)| expected.push(column, value));
+                    expected.end_row();
+                }
+                assert!(block == expected, "{n_rows} x {n_columns}");
+            }
+        }
+    }
 
     #[test]
     fn bands_hold_whole_chunks_while_memory_allows() {

@@ -27,9 +27,13 @@ impl H5ad {
     pub(super) fn open(file: &HdfFile, options: &ReadOptions) -> Result<Self> {
         let offers = Offers::of(file)?;
         let (element, var) = offers.choose(file, options)?;
-        let mut notes = Vec::new();
-        let cells = read_axis(file, "obs", &mut notes)?;
-        let genes = read_axis(file, &var, &mut notes)?;
+        let axis = |group: &str| {
+            let mut notes = Vec::new();
+            read_axis(file, group, &mut notes).map(|axis| (axis, notes))
+        };
+        let (cells, genes) = rayon::join(|| axis("obs"), || axis(&var));
+        let ((cells, mut notes), (genes, more_notes)) = (cells?, genes?);
+        notes.extend(more_notes);
         let remedy = match options.values {
             Values::Expression => offers.remedy(&element),
             Values::Finite => "mend the value, or leave out the cell or the gene".to_owned(),

@@ -35,8 +35,9 @@ impl Head {
         [cells, genes]: [Axis; 2],
         mut notes: Vec<String>,
     ) -> Self {
-        for (axis, noun) in [(&cells, "cell"), (&genes, "gene")] {
-            let repeated = axis.count_repeated_names();
+        let (of_cells, of_genes) =
+            rayon::join(|| cells.count_repeated_names(), || genes.count_repeated_names());
+        for (repeated, noun) in [(of_cells, "cell"), (of_genes, "gene")] {
             if repeated > 0 {
                 notes
                     .push(format!("{repeated} {noun} names stand more than once; they are kept as they are"));

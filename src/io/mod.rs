@@ -3,6 +3,7 @@
 mod csv;
 mod dense;
 mod detect;
+mod entry;
 mod features;
 mod h5ad;
 mod head;
@@ -211,6 +212,11 @@ impl Dtype {
     /// Whether the type holds real numbers.
     pub fn is_real(self) -> bool {
         matches!(self, Self::F16 | Self::F32 | Self::F64)
+    }
+
+    /// Whether the type holds real numbers, all of which f32 holds exactly.
+    pub fn is_single(self) -> bool {
+        matches!(self, Self::F16 | Self::F32)
     }
 
     /// Bytes of one element.

@@ -5,13 +5,14 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
+use super::entry::{Entry, Rule, value_fault};
 use super::{Dtype, Head, InPlace, Tally, Values};
 use crate::error::{Error, Result};
-use crate::hdf::{HdfFile, NumericArray, to_usize};
+use crate::hdf::{FromElement, HdfFile, NumericArray, to_usize};
 use crate::matrix::{Block, Major, RowBlock};
 use crate::parallel;
 
-/// Entries of a block: 24 MB decoded, some ten chunks of the usual writers.
+/// Entries of a block: 16 to 24 MB decoded, some ten chunks of the usual writers.
 const BLOCK_ENTRIES: u64 = 2 << 20;
 /// Rows of a block, for matrices that are mostly empty.
 const BLOCK_ROWS: usize = 1 << 20;
@@ -20,8 +21,6 @@ const TASK_ENTRIES: usize = 1 << 16;
 /// A sample of the values is that many spans of so many entries: usually a chunk each.
 const SAMPLES: usize = 64;
 const SAMPLE_ENTRIES: usize = 1 << 14;
-/// From here on an f64 no longer holds every integer.
-const MAX_COUNT: f64 = 9_007_199_254_740_992.0;
 /// A row may hold this many entries per column, and so many more.
 const MAX_REPEATS: u64 = 4;
 const FREE_ENTRIES: u64 = 1 << 20;
@@ -47,17 +46,6 @@ pub(super) struct Names<'a> {
     pub(super) remedy: &'a str,
     /// Which values are allowed.
     pub(super) values: Values,
-}
-
-/// What a value has to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Rule {
-    /// A count that f64 holds exactly.
-    Count,
-    /// A normal f32, zero or more.
-    Real,
-    /// Any finite number.
-    Finite,
 }
 
 impl<'a> Names<'a> {
@@ -214,28 +202,51 @@ impl Compressed {
         let span = to_usize(begin)..to_usize(self.indptr[rows.end]);
         let indptr: Vec<usize> =
             self.indptr[rows.start..=rows.end].iter().map(|&offset| to_usize(offset - begin)).collect();
-        let rule = names.rule(self.data.dtype());
-        let raw = if self.data.dtype().is_real() || map.is_some() {
-            let (indices, values) =
-                rayon::join(|| self.indices.read(span.clone()), || self.data.read(span.clone()));
-            RowBlock { indptr, indices: indices?, values: values? }
+        let (dtype, rule) = (self.data.dtype(), names.rule(self.data.dtype()));
+        if dtype.is_single() {
+            let raw: RowBlock<f32> = self.read_entries(indptr, &span)?;
+            if map.is_none() && self.all_clean(&raw, rule) {
+                return Ok(as_they_are(Block::Singles(raw)));
+            }
+            return self.mend(&raw, map, rows.start, names);
+        }
+        let raw: RowBlock = if dtype.is_real() || map.is_some() {
+            self.read_entries(indptr, &span)?
         } else {
-            let (indices, values) =
-                rayon::join(|| self.indices.read(span.clone()), || self.data.read::<u32>(span.clone()));
-            let counts = RowBlock { indptr, indices: indices?, values: values? };
+            let counts: RowBlock<u32> = self.read_entries(indptr, &span)?;
             if self.all_clean(&counts, rule) {
-                let tally = Tally { nnz: counts.nnz() as u64, ..Tally::default() };
-                return Ok((Block::Counts(counts), tally));
+                return Ok(as_they_are(Block::Counts(counts)));
             }
             RowBlock { indptr: counts.indptr, indices: counts.indices, values: self.data.read(span)? }
         };
         if map.is_none() && self.all_clean(&raw, rule) {
-            let tally = Tally { nnz: raw.nnz() as u64, ..Tally::default() };
-            return Ok((Block::Reals(raw), tally));
+            return Ok(as_they_are(Block::Reals(raw)));
         }
-        let tasks = raw.split(TASK_ENTRIES);
-        let parts: Vec<_> =
-            tasks.into_par_iter().map(|task| self.normalise(&raw, task, map, rows.start, names)).collect();
+        self.mend(&raw, map, rows.start, names)
+    }
+
+    /// Reads the entries numbered `span`.
+    fn read_entries<V: FromElement>(&self, indptr: Vec<usize>, span: &Range<usize>) -> Result<RowBlock<V>> {
+        let (indices, values) =
+            rayon::join(|| self.indices.read(span.clone()), || self.data.read(span.clone()));
+        Ok(RowBlock { indptr, indices: indices?, values: values? })
+    }
+
+    /// Whether nothing has to be mended: the usual case, at memory speed.
+    fn all_clean<V: Entry>(&self, block: &RowBlock<V>, rule: Rule) -> bool {
+        block.split(TASK_ENTRIES).into_par_iter().all(|task| is_clean(block, task, self.n_columns, rule))
+    }
+
+    /// Sorts, merges, maps and checks rows.
+    fn mend<V: Entry>(
+        &self,
+        raw: &RowBlock<V>,
+        map: Option<&[u32]>,
+        first_row: usize,
+        names: &Names<'_>,
+    ) -> Result<(Block, Tally)> {
+        let tasks = raw.split(TASK_ENTRIES).into_par_iter();
+        let parts: Vec<_> = tasks.map(|task| self.normalise(raw, task, map, first_row, names)).collect();
         let mut block = RowBlock { indptr: vec![0], ..RowBlock::default() };
         let mut tally = Tally::default();
         for part in parts {
@@ -246,21 +257,16 @@ impl Compressed {
         Ok((Block::Reals(block), tally))
     }
 
-    /// Whether nothing has to be mended: the usual case, at memory speed.
-    fn all_clean<V: Entry>(&self, block: &RowBlock<V>, rule: Rule) -> bool {
-        block.split(TASK_ENTRIES).into_par_iter().all(|task| is_clean(block, task, self.n_columns, rule))
-    }
-
-    /// Sorts, merges, maps and checks the rows of one task.
-    fn normalise(
+    /// [`Compressed::mend`] for the rows of one task.
+    fn normalise<V: Entry>(
         &self,
-        raw: &RowBlock,
+        raw: &RowBlock<V>,
         task: Range<usize>,
         map: Option<&[u32]>,
         first_row: usize,
         names: &Names<'_>,
     ) -> Result<(RowBlock, Tally)> {
-        let mut block = RowBlock { indptr: vec![0], ..RowBlock::default() };
+        let mut block: RowBlock = RowBlock { indptr: vec![0], ..RowBlock::default() };
         let mut tally = Tally::default();
         let mut order: Vec<(u32, f64)> = Vec::new();
         for row in task {
@@ -270,7 +276,8 @@ impl Compressed {
                 self.check_entry(first_row + row, entry, column, value, names)?;
             }
             order.clear();
-            order.extend(indices.iter().copied().zip(values.iter().copied()));
+            let numbers = values.iter().map(|value| if value.is_zero() { 0.0 } else { value.to_f64() });
+            order.extend(indices.iter().copied().zip(numbers));
             if !indices.is_sorted() {
                 tally.unsorted_rows += 1;
                 // Stable, so that repeated entries are summed in the file's order.
@@ -310,12 +317,12 @@ impl Compressed {
         Ok((block, tally))
     }
 
-    fn check_entry(
+    fn check_entry<V: Entry>(
         &self,
         row: usize,
         entry: usize,
         column: u32,
-        value: f64,
+        value: V,
         names: &Names<'_>,
     ) -> Result<()> {
         if column as usize >= self.n_columns {
@@ -336,33 +343,6 @@ impl Compressed {
 
 const REWRITE: &str = "the file is damaged or its writer has a bug; write or download it again";
 
-/// What was expected in place of a value that no expression matrix has, or that f32 cannot hold.
-pub(super) fn value_fault(value: f64, rule: Rule) -> Option<&'static str> {
-    if value == 0.0 || is_storable(value, rule) {
-        return None;
-    }
-    Some(match rule {
-        Rule::Finite => "a finite number",
-        _ if value.is_nan() || value < 0.0 || value.is_infinite() => "a finite number, zero or more",
-        Rule::Real => "zero or a number in the range of 32-bit reals, 1.2e-38 to 3.4e38",
-        Rule::Count => "a count below 2^53",
-    })
-}
-
-/// Whether the value is an entry, not zero, that the rule allows: for training a normal f32, or a count that f64
-/// holds exactly.
-#[inline]
-pub(super) fn is_storable(value: f64, rule: Rule) -> bool {
-    if rule == Rule::Finite {
-        return value.is_finite() & (value != 0.0);
-    }
-    #[expect(clippy::cast_possible_truncation, reason = "whether it fits is the question")]
-    let single = value as f32;
-    let limit = if rule == Rule::Real { f64::INFINITY } else { MAX_COUNT };
-    // Without early exit, so that loops over it vectorise; NaN fails all comparisons.
-    (f32::MIN_POSITIVE..f32::INFINITY).contains(&single) & (value < limit)
-}
-
 impl Tally {
     pub(super) fn add(&mut self, other: &Self) {
         self.nnz += other.nnz;
@@ -373,25 +353,10 @@ impl Tally {
     }
 }
 
-/// Types that blocks are read as.
-trait Entry: Copy + Sync {
-    /// Whether the value can be handed out as it is.
-    fn is_clean(self, rule: Rule) -> bool;
-}
-
-impl Entry for f64 {
-    #[inline]
-    fn is_clean(self, rule: Rule) -> bool {
-        is_storable(self, rule)
-    }
-}
-
-/// `u32::MAX` stands for what does not fit.
-impl Entry for u32 {
-    #[inline]
-    fn is_clean(self, _: Rule) -> bool {
-        self.wrapping_sub(1) < Self::MAX - 1
-    }
+/// A block in which there was nothing to mend.
+fn as_they_are(block: Block) -> (Block, Tally) {
+    let tally = Tally { nnz: block.nnz() as u64, ..Tally::default() };
+    (block, tally)
 }
 
 /// Whether the rows need no correction at all.

@@ -48,6 +48,12 @@ impl<V> RowBlock<V> {
         (&self.indices[span.clone()], &self.values[span])
     }
 
+    /// The same rows with values of another type.
+    pub fn convert<W: From<V>>(self) -> RowBlock<W> {
+        let Self { indptr, indices, values } = self;
+        RowBlock { indptr, indices, values: values.into_iter().map(W::from).collect() }
+    }
+
     /// Cuts the rows into runs of about `entries` entries, and of as many rows at most.
     pub fn split(&self, entries: usize) -> Vec<Range<usize>> {
         let n_rows = self.n_rows();
@@ -71,6 +77,8 @@ impl<V> RowBlock<V> {
 pub enum Block {
     /// Counts below 2^32 - 1: half the bytes, and sums that are exact in any order.
     Counts(RowBlock<u32>),
+    /// Values that stand in the file as 32-bit reals, or shorter ones: half the bytes as well.
+    Singles(RowBlock<f32>),
     /// Any values.
     Reals(RowBlock),
 }
@@ -80,6 +88,7 @@ impl Block {
     pub fn n_rows(&self) -> usize {
         match self {
             Self::Counts(block) => block.n_rows(),
+            Self::Singles(block) => block.n_rows(),
             Self::Reals(block) => block.n_rows(),
         }
     }
@@ -88,6 +97,7 @@ impl Block {
     pub fn nnz(&self) -> usize {
         match self {
             Self::Counts(block) => block.nnz(),
+            Self::Singles(block) => block.nnz(),
             Self::Reals(block) => block.nnz(),
         }
     }
@@ -95,9 +105,8 @@ impl Block {
     /// The same rows with real values.
     pub fn into_reals(self) -> RowBlock {
         match self {
-            Self::Counts(RowBlock { indptr, indices, values }) => {
-                RowBlock { indptr, indices, values: values.into_iter().map(f64::from).collect() }
-            }
+            Self::Counts(block) => block.convert(),
+            Self::Singles(block) => block.convert(),
             Self::Reals(block) => block,
         }
     }

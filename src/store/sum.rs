@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::halves::HalfFit;
-use super::write::{StoreDtype, Summary, TWO_52, Value};
+use super::write::{StoreDtype, Summary, TWO_23, TWO_52, Value};
 use crate::matrix::RowBlock;
 
 /// Independent sums and maxima, so that one does not wait for the other.
@@ -41,41 +41,47 @@ impl Summable for u32 {
     }
 }
 
-impl Summable for f64 {
-    fn range(values: &[Self]) -> (bool, f64) {
-        let mut max = [0.0_f64; LANES];
-        let mut whole = true;
-        let mut look_at = |max: &mut f64, value: f64| {
-            *max = if value > *max { value } else { *max };
-            // Adding 2^52 rounds to a whole number; from there on all are.
-            whole &= ((value + TWO_52) - TWO_52 == value) | (value >= TWO_52);
-        };
-        let (groups, rest) = values.as_chunks::<LANES>();
-        for group in groups {
-            for (max, &value) in max.iter_mut().zip(group) {
-                look_at(max, value);
+macro_rules! summable_reals {
+    ($type:ty, $no_fractions:expr) => {
+        impl Summable for $type {
+            fn range(values: &[Self]) -> (bool, f64) {
+                let mut max: [Self; LANES] = [0.0; LANES];
+                let mut whole = true;
+                let mut look_at = |max: &mut Self, value: Self| {
+                    *max = if value > *max { value } else { *max };
+                    // The sum is rounded to a whole number; from there on all are.
+                    whole &= ((value + $no_fractions) - $no_fractions == value) | (value >= $no_fractions);
+                };
+                let (groups, rest) = values.as_chunks::<LANES>();
+                for group in groups {
+                    for (max, &value) in max.iter_mut().zip(group) {
+                        look_at(max, value);
+                    }
+                }
+                for (max, &value) in max.iter_mut().zip(rest) {
+                    look_at(max, value);
+                }
+                (whole, max.into_iter().fold(0.0, Self::max).into())
             }
-        }
-        for (max, &value) in max.iter_mut().zip(rest) {
-            look_at(max, value);
-        }
-        (whole, max.into_iter().fold(0.0, f64::max))
-    }
 
-    fn sum(values: &[Self], exact: bool) -> f64 {
-        if !exact {
-            return values.iter().sum();
-        }
-        let mut sums = [0.0; LANES];
-        let (groups, rest) = values.as_chunks::<LANES>();
-        for group in groups {
-            for (sum, &value) in sums.iter_mut().zip(group) {
-                *sum += value;
+            fn sum(values: &[Self], exact: bool) -> f64 {
+                if !exact {
+                    return values.iter().copied().map(f64::from).sum();
+                }
+                let mut sums = [0.0; LANES];
+                let (groups, rest) = values.as_chunks::<LANES>();
+                for group in groups {
+                    for (sum, &value) in sums.iter_mut().zip(group) {
+                        *sum += f64::from(value);
+                    }
+                }
+                sums.into_iter().chain(rest.iter().copied().map(f64::from)).sum()
             }
         }
-        sums.iter().chain(rest).sum()
-    }
+    };
 }
+summable_reals!(f32, TWO_23);
+summable_reals!(f64, TWO_52);
 
 impl Facts {
     /// Looks at `rows` of a block whose first row is row `first_row` of the matrix.
@@ -136,9 +142,13 @@ mod tests {
             let expected = (true, reals.iter().fold(0.0, |max: f64, &value| max.max(value)));
             assert_eq!(Summable::range(&counts), expected);
             assert_eq!(Summable::range(&reals), expected);
+            #[expect(clippy::cast_possible_truncation, reason = "they are small and whole")]
+            let singles: Vec<f32> = reals.iter().map(|&value| value as f32).collect();
+            assert_eq!(Summable::range(&singles), expected);
             let sum: f64 = reals.iter().sum();
             assert_eq!(Summable::sum(&counts, true), sum);
             assert_eq!((Summable::sum(&reals, true), Summable::sum(&reals, false)), (sum, sum));
+            assert_eq!((Summable::sum(&singles, true), Summable::sum(&singles, false)), (sum, sum));
         }
     }
 
@@ -146,6 +156,12 @@ mod tests {
     fn fractions_are_noticed_and_large_numbers_have_none() {
         for value in [0.5, 1e-30, 1_000_000.25, TWO_52 / 2.0 - 0.5] {
             assert!(!f64::range(&[1.0, value]).0, "{value}");
+        }
+        for value in [0.5, 1e-30, 1_000_000.25, TWO_23 / 2.0 - 0.25] {
+            assert!(!f32::range(&[1.0, value]).0, "{value}");
+        }
+        for value in [1.0, 8_388_607.0, TWO_23 + 1.0, 1e30] {
+            assert_eq!(f32::range(&[1.0, value]), (true, value.into()));
         }
         for value in [1.0, 4e9, TWO_52 - 1.0, TWO_52 + 1.0, 2.0 * TWO_52 - 1.0, 1e300] {
             assert_eq!(f64::range(&[1.0, value]), (true, value));

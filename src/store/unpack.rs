@@ -146,6 +146,7 @@ impl<'a> Pass<'a> {
             }
             match &block {
                 Block::Counts(block) => self.add(block),
+                Block::Singles(block) => self.add(block),
                 Block::Reals(block) => self.add(block),
             }?;
             progress(block.nnz() as u64);

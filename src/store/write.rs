@@ -184,6 +184,18 @@ impl Value for u32 {
     }
 }
 
+impl Value for f32 {
+    #[inline]
+    fn to_f64(self) -> f64 {
+        self.into()
+    }
+
+    #[inline]
+    fn low_bits(self) -> u32 {
+        f64::from(self).low_bits()
+    }
+}
+
 impl Value for f64 {
     #[inline]
     fn to_f64(self) -> f64 {
@@ -199,6 +211,8 @@ impl Value for f64 {
     }
 }
 
+/// Where f32 has no fractions any more.
+pub(super) const TWO_23: f32 = 8_388_608.0;
 /// Where f64 has no fractions any more.
 pub(super) const TWO_52: f64 = 4_503_599_627_370_496.0;
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use memchr::memchr;
 
 use crate::error::{Error, Result};
-use crate::io::stream::{Rule, is_storable, value_fault};
+use crate::io::entry::{Entry, Rule, value_fault};
 use crate::matrix::RowBlock;
 use crate::text::{Lines, parse_number};
 
@@ -102,7 +102,7 @@ impl Dialect {
             }
             let (word_end, value) = self.next_value(rest, column)?;
             if value != 0.0 {
-                if !is_storable(value, Rule::Real) || value.is_nan() {
+                if !value.is_clean(Rule::Real) || value.is_nan() {
                     let word = &rest[..word_end];
                     let inner = word.strip_prefix(b"\"").and_then(|word| word.strip_suffix(b"\""));
                     return Err(Fault::Word(column, inner.unwrap_or(word).to_vec()));

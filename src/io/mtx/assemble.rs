@@ -13,8 +13,9 @@ use super::parse::Entries;
 use crate::error::{Error, Result};
 use crate::hdf::to_usize;
 use crate::io::Tally;
+use crate::io::entry::{Entry, Rule};
 use crate::io::spill::{CHUNK_ENTRIES, RowCursor, Spill, SpillWriter};
-use crate::io::stream::{DROPPED, Rule, is_storable};
+use crate::io::stream::DROPPED;
 
 /// Entries that are sorted at a time: 64 MB, and as much while they are.
 const RUN_ENTRIES: usize = 4 << 20;
@@ -238,7 +239,7 @@ fn sum_equal<K: PartialEq>(next: &mut (K, f64), kept: &mut (K, f64)) -> bool {
 }
 
 fn check_sums(path: &Path, cell: u64, values: &[f64]) -> Result<()> {
-    let Some(value) = values.iter().find(|value| !is_storable(**value, Rule::Real)) else { return Ok(()) };
+    let Some(value) = values.iter().find(|value| !value.is_clean(Rule::Real)) else { return Ok(()) };
     let object = format!("cell {}, repeated entries summed", cell + 1);
     let remedy = "the file is damaged or its writer has a bug; write or download it again";
     Err(Error::input(path, object, "a number up to 3.4e38", value.to_string(), remedy))

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::header::{Field, show};
 use crate::error::{Error, Result};
-use crate::io::stream::{Rule, is_storable, value_fault};
+use crate::io::entry::{Entry, Rule, value_fault};
 use crate::matrix::{Axis, Major};
 use crate::text::{Lines, parse_number};
 
@@ -118,9 +118,7 @@ impl Format<'_> {
 #[inline]
 fn is_fine(gene: f64, cell: f64, value: f64, format: &Format<'_>) -> bool {
     let inside = |index: f64, axis: &Axis| index >= 1.0 && index <= axis.len() as f64;
-    inside(gene, format.genes)
-        && inside(cell, format.cells)
-        && (value == 0.0 || is_storable(value, Rule::Real))
+    inside(gene, format.genes) && inside(cell, format.cells) && (value == 0.0 || value.is_clean(Rule::Real))
 }
 
 /// Reads a whole number and the space after it.
