@@ -177,12 +177,17 @@ where
         let keep = task.cache.is_some();
         let dtype = StoreDtype::F32;
         let input = Input::open(task.path, task.matrix, dtype, Some(&storing), keep, allowed, &reporter)?;
-        let nnz = input.summary.tally.nnz;
+        let (nnz, rounded) = (input.summary.tally.nnz, input.summary.rounded);
+        // Whole numbers are kept in types that hold them.
+        if rounded > 0 && !input.summary.integer {
+            reporter.say(&format!(
+                "note: {rounded} values are rounded: they are kept as 32-bit numbers, with about 7 digits"
+            ));
+        }
         let needed = memory_bytes(input.source.as_ref(), nnz, n_matrices);
         budget::check(needed, allowed, || "allow more with --memory".into())?;
         let (source, prepared) = input.prepare(&storing, &reporter)?;
         note_losses(source.as_ref(), outputs, &reporter);
-        note_rounding(source.as_ref(), &reporter);
         let started = Instant::now();
         let total = entries(nnz);
         let steps = Steps::new(&reporter, &total);
@@ -219,17 +224,6 @@ fn note_losses(source: &dyn Source, outputs: &[(&Path, Format)], reporter: &Repo
                 reporter.say(&line);
             }
         }
-    }
-}
-
-/// Says that real values lose digits, where the file lets look at some without reading all.
-fn note_rounding(source: &dyn Source, reporter: &Reporter) {
-    #[expect(clippy::cast_possible_truncation, reason = "whether digits are lost is the question")]
-    let is_rounded = |value: &f64| value.fract() != 0.0 && f64::from(*value as f32) != *value;
-    if let Some(value) = source.sample().unwrap_or_default().into_iter().find(is_rounded) {
-        reporter.say(&format!(
-            "note: real values are kept as 32-bit numbers, with about 7 digits; {value} and others are rounded"
-        ));
     }
 }
 

@@ -3,17 +3,14 @@
 
 mod columns;
 mod compound;
-mod dense;
 mod read;
 mod sparse;
 mod write;
 
 pub(crate) use columns::read_column;
-pub use dense::DenseWriter;
 pub use read::read_axis;
 pub use sparse::SparseWriter;
-pub(crate) use write::descriptor;
 pub use write::{
-    SparseGroup, SparseSpec, create_array, create_dict, create_file, create_sparse, write_axis,
+    SparseGroup, SparseSpec, create_array, create_dense, create_dict, create_file, create_sparse, write_axis,
     write_number_scalar, write_numbers, write_root, write_string_scalar,
 };

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use hdf5::dataset::{AllocTime, FillTime};
-use hdf5::types::{FloatSize, IntSize, TypeDescriptor, VarLenUnicode};
+use hdf5::types::VarLenUnicode;
 use hdf5::{Dataset, Group, H5Type, Location};
 
 use crate::error::{Error, Result};
-use crate::hdf;
+use crate::hdf::{self, DenseWriter, descriptor};
 use crate::io::Dtype;
 use crate::matrix::{Axis, Column, Major};
 
@@ -166,21 +166,20 @@ pub fn create_array(
     Ok(dataset)
 }
 
-/// HDF5's description of an element type, little-endian.
-pub(crate) fn descriptor(dtype: Dtype) -> TypeDescriptor {
-    match dtype {
-        Dtype::I8 => TypeDescriptor::Integer(IntSize::U1),
-        Dtype::I16 => TypeDescriptor::Integer(IntSize::U2),
-        Dtype::I32 => TypeDescriptor::Integer(IntSize::U4),
-        Dtype::I64 => TypeDescriptor::Integer(IntSize::U8),
-        Dtype::U8 => TypeDescriptor::Unsigned(IntSize::U1),
-        Dtype::U16 => TypeDescriptor::Unsigned(IntSize::U2),
-        Dtype::U32 => TypeDescriptor::Unsigned(IntSize::U4),
-        Dtype::U64 => TypeDescriptor::Unsigned(IntSize::U8),
-        Dtype::F16 => TypeDescriptor::Float(FloatSize::U2),
-        Dtype::F32 => TypeDescriptor::Float(FloatSize::U4),
-        Dtype::F64 => TypeDescriptor::Float(FloatSize::U8),
-    }
+/// Creates a dense matrix of real values (f32 or f64), compressed, that is written cell by cell. `path` is that of the file.
+///
+/// # Errors
+/// When it cannot be created.
+pub fn create_dense(
+    path: &Path,
+    parent: &Group,
+    name: &str,
+    shape: [usize; 2],
+    dtype: Dtype,
+) -> Result<DenseWriter> {
+    let writer = DenseWriter::create(path, parent, name, shape, dtype)?;
+    write_encoding(writer.dataset(), "array", "0.2.0")?;
+    Ok(writer)
 }
 
 /// A name that anndata accepts: no slash, not empty, not yet taken.

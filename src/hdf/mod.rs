@@ -8,6 +8,7 @@
 mod attributes;
 mod chunk_index;
 mod codec;
+mod dense;
 mod element;
 mod file;
 mod filters;
@@ -18,12 +19,13 @@ mod storage;
 mod strings;
 mod write;
 
+pub use dense::DenseWriter;
 pub use element::FromElement;
 pub(crate) use element::convert;
 pub use file::{HdfFile, Kind, has_signature};
 pub use filters::undo_filters;
 pub use numeric::NumericArray;
-pub(crate) use numeric::numeric_dtype;
+pub(crate) use numeric::{descriptor, numeric_dtype};
 pub(crate) use storage::{ByteArray, KEPT_BYTES};
 pub(crate) use strings::{decode_latin, decode_text};
 pub use write::{close, create, extend, flush};

@@ -198,6 +198,23 @@ pub(crate) fn numeric_dtype(descriptor: &TypeDescriptor) -> Option<Dtype> {
     })
 }
 
+/// The opposite of [`numeric_dtype`]: HDF5's description of an element type, little-endian.
+pub(crate) fn descriptor(dtype: Dtype) -> TypeDescriptor {
+    match dtype {
+        Dtype::I8 => TypeDescriptor::Integer(IntSize::U1),
+        Dtype::I16 => TypeDescriptor::Integer(IntSize::U2),
+        Dtype::I32 => TypeDescriptor::Integer(IntSize::U4),
+        Dtype::I64 => TypeDescriptor::Integer(IntSize::U8),
+        Dtype::U8 => TypeDescriptor::Unsigned(IntSize::U1),
+        Dtype::U16 => TypeDescriptor::Unsigned(IntSize::U2),
+        Dtype::U32 => TypeDescriptor::Unsigned(IntSize::U4),
+        Dtype::U64 => TypeDescriptor::Unsigned(IntSize::U8),
+        Dtype::F16 => TypeDescriptor::Float(FloatSize::U2),
+        Dtype::F32 => TypeDescriptor::Float(FloatSize::U4),
+        Dtype::F64 => TypeDescriptor::Float(FloatSize::U8),
+    }
+}
+
 /// Whether the bits of an element mean what a number of this class and size usually means. The crate tells
 /// no more than those, so that bfloat16 looks like a half.
 fn has_usual_layout(

@@ -8,39 +8,29 @@ use std::str::FromStr;
 
 use hdf5::types::{FixedUnicode, TypeDescriptor, VarLenUnicode};
 use hdf5::{Dataset, File, Group, Location};
-use ndarray::ArrayView2;
 
 use crate::error::{Error, Result};
-use crate::h5ad::descriptor;
-use crate::hdf;
+use crate::hdf::{self, DenseWriter, descriptor};
 use crate::io::Dtype;
 use crate::matrix::RowBlock;
 
 /// The original's key.
 const KEY: &str = "null";
+/// The dataset of the one block that a frame of one type has.
+const VALUES: &str = "block0_values";
 /// Objects follow each other closely.
 const UNALIGNED: u64 = 1;
-/// Bytes of a chunk: what libhdf5 keeps of a dataset in memory.
-const CHUNK_BYTES: usize = 1 << 20;
 /// The longest label.
 const MAX_LABEL: usize = 1024;
 /// Labels are converted this many at a time.
 const LABELS: usize = 1024;
-/// Deflate's level.
-const COMPRESSION: u8 = 1;
 
 /// A frame that is being written: a row for each cell and a column for each gene.
 pub(super) struct FrameWriter {
     path: PathBuf,
     file: File,
-    values: Dataset,
-    n_cells: usize,
-    n_genes: usize,
-    chunk_rows: usize,
-    /// Rows in the file.
-    written: usize,
-    /// Rows that do not yet fill a chunk, `n_genes` values each.
-    pending: Vec<f64>,
+    /// Not there when there is no value.
+    values: Option<DenseWriter>,
 }
 
 impl FrameWriter {
@@ -62,30 +52,17 @@ impl FrameWriter {
         for (name, labels) in [("axis0", genes), ("axis1", cells), ("block0_items", genes)] {
             write_labels(path, &group, name, labels)?;
         }
-        let (n_cells, n_genes) = (cells.len(), genes.len());
-        let row_bytes = (n_genes * dtype.size()).max(1);
-        let chunk_rows = (CHUNK_BYTES / row_bytes).clamp(1, n_cells.max(1));
-        let builder = group.new_dataset_builder();
-        let values = if n_cells * n_genes == 0 {
-            let values = builder.empty_as(descriptor(dtype)).shape([1, 1]).create("block0_values");
-            values.and_then(|values| {
-                write_shape(
-                    &values,
-                    &[n_cells, n_genes],
-                    if dtype == Dtype::F32 { b"float32" } else { b"float64" },
-                )
-                .map(|()| values)
-            })
+        let shape = [cells.len(), genes.len()];
+        let values = if shape.contains(&0) {
+            write_no_values(&group, shape, dtype).map_err(failed("create the values of"))?;
+            None
         } else {
-            let chunk = [chunk_rows, n_genes.min(CHUNK_BYTES)];
-            let builder = builder.chunk(chunk).shuffle().deflate(COMPRESSION);
-            builder.empty_as(descriptor(dtype)).shape([n_cells, n_genes]).create("block0_values")
+            let values = DenseWriter::create(path, &group, VALUES, shape, dtype)?;
+            write_transposed(values.dataset()).map_err(failed("write the attributes of"))?;
+            hdf::flush(values.dataset())?;
+            Some(values)
         };
-        let values = values.map_err(failed("create the values of"))?;
-        write_transposed(&values).map_err(failed("write the attributes of"))?;
-        hdf::flush(&values)?;
-        let (path, pending) = (path.to_owned(), Vec::new());
-        Ok(Self { path, file, values, n_cells, n_genes, chunk_rows, written: 0, pending })
+        Ok(Self { path: path.to_owned(), file, values })
     }
 
     /// Adds cells.
@@ -93,33 +70,7 @@ impl FrameWriter {
     /// # Errors
     /// When writing fails.
     pub(super) fn write_rows(&mut self, block: &RowBlock) -> Result<()> {
-        for row in 0..block.n_rows() {
-            let (indices, values) = block.row(row);
-            let begin = self.pending.len();
-            self.pending.resize(begin + self.n_genes, 0.0);
-            let dense = &mut self.pending[begin..];
-            indices.iter().zip(values).for_each(|(&gene, &value)| dense[gene as usize] = value);
-            if self.pending.len() == self.chunk_rows * self.n_genes {
-                self.flush()?;
-            }
-        }
-        if self.n_genes == 0 {
-            self.written += block.n_rows();
-        }
-        Ok(())
-    }
-
-    /// Writes the pending rows.
-    fn flush(&mut self) -> Result<()> {
-        let Some(n) = self.pending.len().checked_div(self.n_genes).filter(|&n| n > 0) else { return Ok(()) };
-        let place = self.written..self.written + n;
-        let written = ArrayView2::from_shape((n, self.n_genes), &self.pending[..])
-            .map_err(|e| hdf5::Error::Internal(e.to_string()))
-            .and_then(|rows| self.values.write_slice(rows, (place.clone(), ..)));
-        written.map_err(|e| Error::hdf5(&self.path, self.values.name(), "write", e))?;
-        self.written = place.end;
-        self.pending.clear();
-        Ok(())
+        self.values.as_mut().map_or(Ok(()), |values| values.write_rows(block))
     }
 
     /// Completes and closes the file.
@@ -129,14 +80,19 @@ impl FrameWriter {
     ///
     /// # Panics
     /// When there are not as many rows as cells.
-    pub(super) fn finish(mut self) -> Result<()> {
-        self.flush()?;
-        assert_eq!(self.written, self.n_cells, "rows");
-        let Self { path, file, values, .. } = self;
-        hdf::flush(&values)?;
-        drop(values);
+    pub(super) fn finish(self) -> Result<()> {
+        let Self { path, file, values } = self;
+        values.map_or(Ok(()), DenseWriter::finish)?;
         hdf::close(file, &path)
     }
+}
+
+/// Writes what stands for values where there are none.
+fn write_no_values(group: &Group, shape: [usize; 2], dtype: Dtype) -> hdf5::Result<()> {
+    let builder = group.new_dataset_builder();
+    let values = builder.empty_as(descriptor(dtype)).shape([1, 1]).create(VALUES)?;
+    write_shape(&values, &shape, if dtype == Dtype::F32 { b"float32" } else { b"float64" })?;
+    write_transposed(&values)
 }
 
 fn write_text<const N: usize>(object: &Location, name: &str, value: &[u8; N]) -> hdf5::Result<()> {

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use super::frame::FrameWriter;
 use super::{Format, Record};
 use crate::error::{Error, Result};
-use crate::h5ad::{self, DenseWriter, SparseWriter};
-use crate::hdf;
+use crate::h5ad::{self, SparseWriter};
+use crate::hdf::{self, DenseWriter};
 use crate::io::Dtype;
 use crate::matrix::{Axis, Column, RowBlock};
 use crate::tenx::{TenxFeatures, TenxLayout, TenxWriter};
@@ -124,7 +124,7 @@ impl<'a> MatrixFile<'a> {
                 h5ad::write_axis(&file, "var", &content.genes_with_genome())?;
                 content.record.write(&file)?;
                 if content.dense {
-                    let x = Box::new(DenseWriter::create(path, &file, "X", shape, content.values)?);
+                    let x = Box::new(h5ad::create_dense(path, &file, "X", shape, content.values)?);
                     let kind = Kind::DenseH5ad { file, x };
                     return Ok(Self { path: path.to_owned(), content, kind });
                 }

@@ -17,7 +17,7 @@ use crate::io::{InPlace, ReadOptions, Source, Tally};
 use crate::matrix::Major;
 
 /// Version of the record and of what a store holds; another one is another name.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Where the record lies in the file.
 const RECORD: &str = "uns/late_fast_store";
 /// Bytes that are read and hashed at a time.
@@ -54,6 +54,7 @@ struct Record {
     max: u64,
     real_dtype: StoreDtype,
     raised: u64,
+    rounded: u64,
     fingerprint: String,
 }
 
@@ -143,6 +144,7 @@ impl<'a> Cache<'a> {
             max: f64::from_bits(record.max),
             real_dtype: record.real_dtype,
             raised: record.raised,
+            rounded: record.rounded,
             row_nnz: ends.windows(2).map(|pair| pair[1].saturating_sub(pair[0])).collect(),
             col_nnz: numbers("col_nnz")?.read_all()?,
             cell_sums: numbers("cell_sums")?.read_all()?,
@@ -178,6 +180,7 @@ impl<'a> Cache<'a> {
             max: summary.max.to_bits(),
             real_dtype: summary.real_dtype,
             raised: summary.raised,
+            rounded: summary.rounded,
             fingerprint: fingerprint(&store),
         };
         write_record(file.path(), &record, summary)?;
@@ -235,8 +238,8 @@ fn fingerprint(store: &Store) -> String {
     let summary = store.summary();
     let words = summary.row_nnz.iter().chain(&summary.col_nnz).copied();
     let words = words.chain(summary.cell_sums.iter().map(|sum| sum.to_bits()));
-    let [a, b, c] = [summary.max.to_bits(), summary.tally.nnz, summary.raised];
-    let bytes: Vec<u8> = words.chain([a, b, c]).flat_map(u64::to_le_bytes).collect();
+    let numbers = [summary.max.to_bits(), summary.tally.nnz, summary.raised, summary.rounded];
+    let bytes: Vec<u8> = words.chain(numbers).flat_map(u64::to_le_bytes).collect();
     hasher.update_rayon(&bytes);
     let (indptr, indices, data) = store.arrays();
     hasher.update_rayon(indptr);

@@ -16,6 +16,8 @@ pub(super) struct Facts {
     pub(super) whole: bool,
     /// The largest value.
     pub(super) max: f64,
+    /// Values that f32 does not hold exactly.
+    pub(super) rounded: u64,
     /// What storing them as halves would do; only looked at when it is asked for.
     pub(super) half_fit: HalfFit,
     /// The sum of every row.
@@ -26,6 +28,12 @@ pub(super) struct Facts {
 pub(super) trait Summable: Value {
     /// Whether all are whole numbers, and the largest.
     fn range(values: &[Self]) -> (bool, f64);
+    /// How many f32 does not hold exactly.
+    #[expect(clippy::cast_possible_truncation, reason = "whether something is lost is the question")]
+    fn rounded(values: &[Self]) -> u64 {
+        let is_rounded = |value: f64| f64::from(value as f32) != value;
+        values.iter().map(|value| u64::from(is_rounded(value.to_f64()))).sum()
+    }
     /// Their sum as if added one after the other. `exact`: they are whole and not too large to be added in any order.
     fn sum(values: &[Self], exact: bool) -> f64;
 }
@@ -93,6 +101,7 @@ impl Facts {
     ) -> Self {
         let (_, values) = block.rows(rows.clone());
         let (whole, max) = V::range(values);
+        let rounded = V::rounded(values);
         let mut half_fit = HalfFit::default();
         if dtype == StoreDtype::F16 {
             for row in rows.clone() {
@@ -104,13 +113,14 @@ impl Facts {
         }
         let exact = whole && max * (values.len() as f64) < TWO_52;
         let sums = rows.map(|row| V::sum(block.row(row).1, exact)).collect();
-        Self { whole, max, half_fit, sums }
+        Self { whole, max, rounded, half_fit, sums }
     }
 
     /// Adds the facts of the rows that follow those summed up so far.
     pub(super) fn add_to(&self, summary: &mut Summary, half_fit: &mut HalfFit, rows_are_cells: bool) {
         summary.integer &= self.whole;
         summary.max = summary.max.max(self.max);
+        summary.rounded += self.rounded;
         half_fit.add(&self.half_fit);
         if rows_are_cells {
             summary.cell_sums.extend(&self.sums);

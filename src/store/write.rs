@@ -36,6 +36,8 @@ pub struct Summary {
     pub real_dtype: StoreDtype,
     /// Values too small for a half, which are raised to the smallest one.
     pub raised: u64,
+    /// Values that f32 does not hold exactly.
+    pub rounded: u64,
     /// Entries of every row.
     pub row_nnz: Vec<u64>,
     /// Entries of every column.
