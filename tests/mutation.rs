@@ -101,9 +101,11 @@ fn run(dir: &Path, arguments: &[&str]) -> End {
 /// What is wrong with how the program took `input`, if anything.
 fn verdict(dir: &Path, input: &str) -> Result<End, String> {
     let mut end = run(dir, &["inspect", input]);
-    // What can be inspected is written out, too.
-    if end.code == Some(0) {
-        end = run(dir, &["convert", input, "out.h5ad", "--force"]);
+    // What can be inspected is written out, too, and a plan made for it.
+    for more in [&["convert", input, "out.h5ad", "--force"][..], &["train", "--h5", input, "--dry-run"]] {
+        if end.code == Some(0) {
+            end = run(dir, more);
+        }
     }
     let left: Vec<_> = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     let left = left.iter().find(|name| name.to_string_lossy().contains(".tmp"));
@@ -146,6 +148,8 @@ fn try_all<T: Sync>(cases: &[T], attempt: impl Fn(&Workplace, &T) -> Result<(), 
                 let place = workplace();
                 while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
                     if let Err(failure) = attempt(&place, case) {
+                        // A run over all cases takes an hour: it need not end to tell.
+                        println!("{failure}");
                         failures.lock().unwrap().push(failure);
                     }
                 }
