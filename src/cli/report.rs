@@ -16,6 +16,8 @@ use crate::train::{EpochRecord, Observer};
 const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
 /// Steps that took longer than this are told of when they end.
 const WORTH_A_LINE: Duration = Duration::from_secs(1);
+/// Before that, a rate is chance.
+const WORTH_A_RATE: Duration = Duration::from_millis(250);
 /// Without a terminal, an epoch that takes long is mentioned this often.
 const EPOCH_INTERVAL: Duration = Duration::from_secs(30);
 /// Memory is looked at this often.
@@ -95,12 +97,13 @@ impl Listener for Reporter {
     }
 }
 
-/// Units a second, in whole numbers.
+/// Units a second since the step began, in whole numbers, once there is something to tell it by.
 fn write_rate(state: &ProgressState, out: &mut dyn std::fmt::Write) {
+    let rate = (state.elapsed() >= WORTH_A_RATE).then(|| state.pos() as f64 / state.elapsed().as_secs_f64());
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate to look at")]
-    let rate = state.per_sec() as u64;
+    let rate = rate.map_or_else(|| "-".to_owned(), |rate| HumanCount(rate as u64).to_string());
     // A bar that cannot be drawn is no reason to stop.
-    let _ = write!(out, "{}", HumanCount(rate));
+    let _ = out.write_str(&rate);
 }
 
 /// Progress of one step.
@@ -121,6 +124,7 @@ impl Step {
     /// The same step, if it began earlier.
     pub(super) fn begun_at(self, started: Instant) -> Self {
         let mut step = self;
+        step.bar = step.bar.clone().with_elapsed(started.elapsed());
         step.started = started;
         step
     }
