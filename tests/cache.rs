@@ -3,21 +3,28 @@
 
 mod common;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use common::anndata::{axes, write_h5ad};
 use common::binary::{Run, Workplace};
-use common::counts::{counts, unlocked};
-use common::files::{Rows, compress, names};
-use late_fast::h5ad::{SparseSpec, create_sparse, write_axis, write_root};
+use common::counts::counts;
+use common::files::Rows;
 use late_fast::io::{Dtype, ReadOptions, open};
-use late_fast::matrix::{Axis, Major};
+use late_fast::matrix::Major;
 use late_fast::store::{RowEntries, Store, StoreDtype, Storing, prepare, unpack};
 
 const GENES: usize = 120;
 
 fn workplace() -> Workplace {
     let place = Workplace::new();
-    write(&place.path("in.h5"), &counts(200, GENES, 1), GENES, Dtype::I32);
+    write_h5ad(
+        &place.path("in.h5"),
+        &axes(200, GENES),
+        &counts(200, GENES, 1),
+        Major::Cells,
+        Dtype::I32,
+        true,
+    );
     place
 }
 
@@ -62,7 +69,14 @@ fn what_a_store_depends_on_tells_stores_apart() {
     assert!(!is_reused(&["--store-dtype", "f16"]));
     assert!(is_reused(&["--store-dtype", "f16"]));
     assert!(!is_reused(&["--layer", "X"]));
-    write(&place.path("in.h5"), &counts(200, GENES, 2), GENES, Dtype::I32);
+    write_h5ad(
+        &place.path("in.h5"),
+        &axes(200, GENES),
+        &counts(200, GENES, 2),
+        Major::Cells,
+        Dtype::I32,
+        true,
+    );
     assert!(!is_reused(&[]));
     assert!(is_reused(&["--seed", "9"]));
     assert_eq!(kept(&place).len(), 4);
@@ -116,28 +130,6 @@ fn rows_of(n_rows: usize, n: i64, value: impl Fn(i64) -> f64) -> Rows {
     (0..i64::try_from(n_rows).unwrap()).map(row).collect()
 }
 
-fn write(path: &Path, rows: &Rows, n_genes: usize, dtype: Dtype) {
-    let file = unlocked().create(path).unwrap();
-    write_root(&file).unwrap();
-    write_axis(&file, "obs", &Axis::from_names(names("cell", rows.len()))).unwrap();
-    write_axis(&file, "var", &Axis::from_names(names("gene", n_genes))).unwrap();
-    let (indptr, indices, data) = compress(rows);
-    let spec = SparseSpec {
-        shape: (rows.len() as u64, n_genes as u64),
-        major: Major::Cells,
-        nnz: data.len() as u64,
-        data: dtype,
-        indices: Dtype::I64,
-        compressed: true,
-    };
-    let x = create_sparse(&file, "X", &spec).unwrap();
-    x.indptr.write(&indptr).unwrap();
-    x.indices.write(&indices).unwrap();
-    x.data.write(&data).unwrap();
-    drop(x);
-    file.close().unwrap();
-}
-
 fn entries(store: &Store) -> Vec<(usize, usize, f32)> {
     let mut found = Vec::new();
     for row in 0..store.n_rows() {
@@ -173,7 +165,7 @@ fn the_smallest_type_is_found_whatever_the_sample_says() {
         let value = |k: i64| if k == HIDDEN || k == 1_525_000 { odd } else { (k % 7 + 1) as f64 };
         let rows = rows_of(N_ROWS, ROW_ENTRIES, value);
         let n_genes = usize::try_from(ROW_ENTRIES * 2).unwrap();
-        write(&path, &rows, n_genes, dtype);
+        write_h5ad(&path, &axes(rows.len(), n_genes), &rows, Major::Cells, dtype, true);
         let source = open(&path, &ReadOptions::default()).unwrap();
         let wanted = [Major::Cells, Major::Genes];
         let storing = Storing { dir: dir.path(), wanted: &wanted, memory: 1 << 30, cache: None };

@@ -6,12 +6,11 @@ mod common;
 use std::cell::Cell;
 use std::os::unix::fs::FileExt;
 
+use common::anndata::{axes, write_h5ad};
 use common::binary::Workplace;
-use common::counts::{counts, unlocked};
-use common::files::{compress, names};
-use late_fast::h5ad::{SparseSpec, create_sparse, write_axis, write_root};
+use common::counts::counts;
 use late_fast::io::{Dtype, ReadOptions, open};
-use late_fast::matrix::{Axis, Major};
+use late_fast::matrix::Major;
 use late_fast::perturb::{Keep, MaskOptions, Setup, mask};
 use late_fast::store::{StoreDtype, Storing, prepare, unpack};
 
@@ -23,25 +22,7 @@ const GENES: usize = 60;
 fn a_mask_of_a_changed_input_is_not_published() {
     let place = Workplace::new();
     let (path, rows) = (place.path("in.h5ad"), counts(CELLS, GENES, 5));
-    let file = unlocked().create(&path).unwrap();
-    write_root(&file).unwrap();
-    write_axis(&file, "obs", &Axis::from_names(names("cell", CELLS))).unwrap();
-    write_axis(&file, "var", &Axis::from_names(names("gene", GENES))).unwrap();
-    let (indptr, indices, values) = compress(&rows);
-    let spec = SparseSpec {
-        shape: (CELLS as u64, GENES as u64),
-        major: Major::Cells,
-        nnz: values.len() as u64,
-        data: Dtype::F32,
-        indices: Dtype::I32,
-        compressed: false,
-    };
-    let x = create_sparse(&file, "X", &spec).unwrap();
-    x.indptr.write(&indptr).unwrap();
-    x.indices.write(&indices).unwrap();
-    x.data.write(&values).unwrap();
-    drop(x);
-    file.close().unwrap();
+    write_h5ad(&path, &axes(CELLS, GENES), &rows, Major::Cells, Dtype::F32, false);
     let source = open(&path, &ReadOptions::default()).unwrap();
     let place_of_indices = source.in_place().expect("a file that is mapped").indices;
     let dir = place.path("");
@@ -52,7 +33,7 @@ fn a_mask_of_a_changed_input_is_not_published() {
     let change = |step: &'static str, _: u64| {
         if step == "masking" && !is_changed.replace(true) {
             let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
-            let all_one = 7_i32.to_le_bytes().repeat(indices.len());
+            let all_one = 7_i32.to_le_bytes().repeat(rows.iter().map(Vec::len).sum());
             file.write_all_at(&all_one, place_of_indices.offset).unwrap();
         }
     };

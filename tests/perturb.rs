@@ -5,11 +5,11 @@ mod common;
 
 use std::path::Path;
 
+use common::anndata::write_h5ad;
 use common::binary::Workplace;
 use common::content::content;
 use common::counts::{counts, unlocked, write_tenx};
-use common::files::{Rows, compress, names, read, read_plain, write, write_arrays, write_texts};
-use late_fast::h5ad::{SparseSpec, create_sparse, write_axis, write_root};
+use common::files::{Rows, names, read, read_plain, write, write_arrays, write_texts};
 use late_fast::hdf::HdfFile;
 use late_fast::io::{Dtype, ReadOptions, open};
 use late_fast::matrix::{Axis, Column, Major};
@@ -83,23 +83,10 @@ fn genes(n: usize) -> Axis {
     Axis { names: names("gene", n), columns }
 }
 
-/// Writes an h5ad file with `X` by cells or by genes.
-fn write_h5ad(path: &Path, rows: &Rows, n_genes: usize, major: Major, data: Dtype) {
-    let file = unlocked().create(path).unwrap();
-    write_root(&file).unwrap();
-    write_axis(&file, "obs", &cells(rows.len())).unwrap();
-    write_axis(&file, "var", &genes(n_genes)).unwrap();
+/// Writes cells and genes with columns.
+fn write_by(path: &Path, rows: &Rows, n_genes: usize, major: Major, data: Dtype) {
     let stored = if major == Major::Cells { rows.clone() } else { transpose(rows, n_genes) };
-    let (indptr, indices, values) = compress(&stored);
-    let shape = (rows.len() as u64, n_genes as u64);
-    let nnz = values.len() as u64;
-    let spec = SparseSpec { shape, major, nnz, data, indices: Dtype::I64, compressed: true };
-    let x = create_sparse(&file, "X", &spec).unwrap();
-    x.indptr.write(&indptr).unwrap();
-    x.indices.write(&indices).unwrap();
-    x.data.write(&values).unwrap();
-    drop(x);
-    file.close().unwrap();
+    write_h5ad(path, &[cells(rows.len()), genes(n_genes)], &stored, major, data, true);
 }
 
 /// The same matrix as 10x v3, v2, and h5ad by cells and by genes.
@@ -116,8 +103,8 @@ fn inputs() -> (Workplace, Dense) {
     write_texts(&group, "genes", &names("id", GENES));
     write_texts(&group, "gene_names", &names("gene", GENES));
     file.close().unwrap();
-    write_h5ad(&place.path("csr.h5ad"), &rows, GENES, Major::Cells, Dtype::F32);
-    write_h5ad(&place.path("csc.h5ad"), &rows, GENES, Major::Genes, Dtype::F32);
+    write_by(&place.path("csr.h5ad"), &rows, GENES, Major::Cells, Dtype::F32);
+    write_by(&place.path("csc.h5ad"), &rows, GENES, Major::Genes, Dtype::F32);
     (place, dense(&rows, GENES))
 }
 
@@ -404,7 +391,7 @@ fn large_counts_stay_exact() {
     let place = Workplace::new();
     let large = 16_777_217.0;
     let rows = vec![vec![(0, large), (1, 3.0)], vec![(1, large + 2.0), (2, 1.0)]];
-    write_h5ad(&place.path("in.h5ad"), &rows, 3, Major::Cells, Dtype::I64);
+    write_by(&place.path("in.h5ad"), &rows, 3, Major::Cells, Dtype::I64);
     let truth = dense(&rows, 3);
     for extension in ["h5", "h5ad"] {
         let [a, b, c] = ["a", "b", "c"].map(|name| format!("{name}.{extension}"));
@@ -422,7 +409,7 @@ fn real_values_can_be_masked_and_nothing_else() {
     let place = Workplace::new();
     let mut rows = rows();
     rows.iter_mut().flatten().for_each(|(_, value)| *value += 0.25);
-    write_h5ad(&place.path("in.h5ad"), &rows, GENES, Major::Genes, Dtype::F32);
+    write_by(&place.path("in.h5ad"), &rows, GENES, Major::Genes, Dtype::F32);
     let truth = dense(&rows, GENES);
     place.succeed(&["mask", "--input", "in.h5ad", "--out", "out.h5ad", "--density", "0.1"]);
     let masked = matrix(&place, "out.h5ad");
@@ -502,7 +489,7 @@ fn files_tell_how_they_were_made() {
 #[test]
 fn nothing_is_lost_without_a_word() {
     let place = Workplace::new();
-    write_h5ad(&place.path("in.h5ad"), &rows(), GENES, Major::Cells, Dtype::F32);
+    write_by(&place.path("in.h5ad"), &rows(), GENES, Major::Cells, Dtype::F32);
     let file = unlocked().open_rw(place.path("in.h5ad")).unwrap();
     let mut types = vec!["Gene Expression".to_owned(); GENES];
     types[GENES - 1] = "Antibody Capture".to_owned();

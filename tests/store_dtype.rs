@@ -4,16 +4,15 @@
 mod common;
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
+use common::anndata::{axes, write_h5ad};
 use common::binary::Workplace;
-use common::counts::{counts, unlocked};
-use common::files::{Rows, compress, names};
+use common::counts::counts;
+use common::files::Rows;
 use half::f16;
 use late_fast::config::TrainConfig;
-use late_fast::h5ad::{SparseSpec, create_sparse, write_axis, write_root};
 use late_fast::io::{Dtype, ReadOptions, open};
-use late_fast::matrix::{Axis, Major};
+use late_fast::matrix::Major;
 use late_fast::minibatch::{Builder, Minibatch, Purpose, Transform};
 use late_fast::store::{Prepared, RowEntries, StoreDtype, Storing, prepare, unpack};
 use late_fast_kernels::Isa;
@@ -31,31 +30,10 @@ fn normalised() -> Rows {
     rows
 }
 
-fn write_h5ad(path: &Path, rows: &Rows, compressed: bool) {
-    let file = unlocked().create(path).unwrap();
-    write_root(&file).unwrap();
-    write_axis(&file, "obs", &Axis::from_names(names("cell", rows.len()))).unwrap();
-    write_axis(&file, "var", &Axis::from_names(names("gene", GENES))).unwrap();
-    let (indptr, indices, data) = compress(rows);
-    let spec = SparseSpec {
-        shape: (rows.len() as u64, GENES as u64),
-        major: Major::Cells,
-        nnz: data.len() as u64,
-        data: Dtype::F32,
-        indices: Dtype::I64,
-        compressed,
-    };
-    let x = create_sparse(&file, "X", &spec).unwrap();
-    x.indptr.write(&indptr).unwrap();
-    x.indices.write(&indices).unwrap();
-    x.data.write(&data).unwrap();
-    drop(x);
-    file.close().unwrap();
-}
-
 fn workplace(rows: &Rows, compressed: bool) -> Workplace {
     let place = Workplace::new();
-    write_h5ad(&place.path("in.h5ad"), rows, compressed);
+    let axes = axes(rows.len(), GENES);
+    write_h5ad(&place.path("in.h5ad"), &axes, rows, Major::Cells, Dtype::F32, compressed);
     place
 }
 

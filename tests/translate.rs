@@ -5,11 +5,11 @@ mod common;
 
 use std::path::Path;
 
+use common::anndata::write_h5ad;
 use common::binary::Workplace;
 use common::content::files_in;
 use common::counts::{counts, unlocked, write_tenx};
-use common::files::{Rows, compress, names, write_texts};
-use late_fast::h5ad::{SparseSpec, create_sparse, write_axis, write_root};
+use common::files::{Rows, names, write_texts};
 use late_fast::io::Dtype;
 use late_fast::matrix::{Axis, Major};
 use late_fast::model::{ModelFile, Overlap};
@@ -62,7 +62,10 @@ fn columns(genes: &[usize], seed: u64) -> Rows {
 fn write_genes(path: &Path, genes: &[usize], (id, name): Labels, seed: u64) {
     let rows = columns(genes, seed);
     let labels = |label: fn(usize) -> String| genes.iter().map(|&gene| label(gene)).collect::<Vec<_>>();
-    let Some(id) = id else { return write_h5ad(path, &rows, labels(name)) };
+    let Some(id) = id else {
+        let axes = [names("cell", rows.len()), labels(name)].map(Axis::from_names);
+        return write_h5ad(path, &axes, &rows, Major::Cells, Dtype::I32, false);
+    };
     write_tenx(path, &rows, genes.len());
     let file = unlocked().open_rw(path).unwrap();
     let features = file.group("matrix/features").unwrap();
@@ -71,25 +74,6 @@ fn write_genes(path: &Path, genes: &[usize], (id, name): Labels, seed: u64) {
         write_texts(&features, dataset, &labels(label));
     }
     drop(features);
-    file.close().unwrap();
-}
-
-fn write_h5ad(path: &Path, rows: &Rows, genes: Vec<String>) {
-    let file = unlocked().create(path).unwrap();
-    write_root(&file).unwrap();
-    let shape = (rows.len() as u64, genes.len() as u64);
-    write_axis(&file, "obs", &Axis::from_names(names("cell", rows.len()))).unwrap();
-    write_axis(&file, "var", &Axis::from_names(genes)).unwrap();
-    let (indptr, indices, data) = compress(rows);
-    let nnz = data.len() as u64;
-    let (major, compressed) = (Major::Cells, false);
-    let spec = SparseSpec { shape, major, nnz, data: Dtype::I32, indices: Dtype::I64, compressed };
-    let x = create_sparse(&file, "X", &spec).unwrap();
-    x.indptr.write(&indptr).unwrap();
-    x.indices.write(&indices).unwrap();
-    #[expect(clippy::cast_possible_truncation, reason = "small counts")]
-    x.data.write(&data.iter().map(|&count| count as i32).collect::<Vec<_>>()).unwrap();
-    drop(x);
     file.close().unwrap();
 }
 

@@ -9,12 +9,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 
 use memchr::{memchr, memchr_iter, memrchr};
+use rayon::prelude::*;
 
 use super::inflate::open_counting;
 use crate::error::{Error, Result};
+use crate::parallel;
 
 /// Bytes of a block; longer lines are blocks of their own.
 const BLOCK_BYTES: usize = 1 << 20;
+/// Bytes of text that a task parses.
+const PIECE_BYTES: usize = 1 << 16;
 /// Blocks that wait to be parsed.
 const BLOCKS_AHEAD: usize = 2;
 const UTF8_MARK: &[u8] = b"\xef\xbb\xbf";
@@ -43,7 +47,7 @@ impl Lines {
     }
 
     /// Drops the lines before number `line`.
-    pub(crate) fn drop_before(&mut self, line: u64) {
+    fn drop_before(&mut self, line: u64) {
         let n = usize::try_from(line.saturating_sub(self.first)).unwrap_or(usize::MAX);
         if n == 0 {
             return;
@@ -63,7 +67,7 @@ impl Lines {
     }
 
     /// Cuts the block into pieces of about `size` bytes, each with the number of its first line.
-    pub(crate) fn pieces(&self, size: usize) -> Vec<(u64, &[u8])> {
+    fn pieces(&self, size: usize) -> Vec<(u64, &[u8])> {
         let mut pieces = Vec::new();
         let (mut rest, mut line) = (&self.bytes[..], self.first);
         while !rest.is_empty() {
@@ -131,6 +135,28 @@ pub(crate) fn read_lines<T>(
             told = now;
         });
         consume(&mut blocks)
+    })
+}
+
+/// Parses the lines from number `first` on, in pieces on all threads, and hands what comes of them to `consume` in their order,
+/// while the next block is parsed. `parse` is given the number of a piece's first line.
+///
+/// # Errors
+/// The first one, of the blocks, `parse` or `consume`.
+pub(crate) fn parse_lines<T: Send>(
+    blocks: impl Iterator<Item = Result<Lines>>,
+    first: u64,
+    parse: impl Fn(u64, &[u8]) -> Result<T> + Sync,
+    mut consume: impl FnMut(T) -> Result<()>,
+) -> Result<()> {
+    let parse_block = |block: Result<Lines>| {
+        let mut block = block?;
+        block.drop_before(first);
+        let pieces = block.pieces(PIECE_BYTES).into_par_iter();
+        Ok(pieces.map(|(line, piece)| parse(line, piece)).collect::<Vec<Result<T>>>())
+    };
+    parallel::ahead(blocks, parse_block, |parts: Result<Vec<_>>| {
+        parts?.into_iter().try_for_each(|part| consume(part?))
     })
 }
 

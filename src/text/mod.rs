@@ -8,7 +8,7 @@ mod sink;
 mod table;
 
 pub(crate) use inflate::{MAX_EXPANSION, is_compressed, is_gzip, open_text};
-pub(crate) use lines::{Lines, read_lines, read_problem};
+pub(crate) use lines::{Lines, parse_lines, read_lines, read_problem};
 pub use mtx::{MTX_FILES, MtxWriter};
 pub(crate) use number::parse_number;
 pub use table::TableWriter;

@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, reason = "every test crate uses its part")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+pub mod anndata;
 pub mod binary;
 pub mod content;
 pub mod counts;

@@ -7,19 +7,14 @@ mod parse;
 
 use std::path::Path;
 
-use rayon::prelude::*;
-
 use self::parse::{Dialect, Rows, split_names};
 use super::spill::{CHUNK_ENTRIES, Spill, SpillWriter};
 use super::{Head, ReadOptions, Source, Tally};
 use crate::budget::NameRoom;
 use crate::error::{Error, Result};
 use crate::matrix::{Axis, Block, Major};
-use crate::parallel;
-use crate::text::{Lines, read_lines};
+use crate::text::{Lines, parse_lines, read_lines};
 
-/// Bytes of text that a task parses.
-const PIECE_BYTES: usize = 1 << 16;
 /// What may stand between fields.
 const DELIMITERS: [(u8, &str); 3] = [(b',', "commas"), (b'\t', "tabs"), (b';', "semicolons")];
 
@@ -70,16 +65,14 @@ fn read_table(
     let dialect = read_header(path, major, &header, &first_block, &mut room, &mut lossy, notes)?;
     drop(header);
     let mut names = Vec::new();
-    let parse = |block: Result<Lines>| {
-        let block = block?;
-        let pieces = block.pieces(PIECE_BYTES);
-        let parts: Vec<Result<Rows>> =
-            pieces.into_par_iter().map(|(first, piece)| dialect.parse(path, first, piece)).collect();
-        Ok(parts)
-    };
-    parallel::ahead(std::iter::once(Ok(first_block)).chain(blocks), parse, |parts: Result<Vec<_>>| {
-        for part in parts? {
-            let Rows { names: mut new, last_line, lossy: more, block } = part?;
+    let first = first_block.first;
+    let blocks = std::iter::once(Ok(first_block)).chain(blocks);
+    parse_lines(
+        blocks,
+        first,
+        |line, piece| dialect.parse(path, line, piece),
+        |part| {
+            let Rows { names: mut new, last_line, lossy: more, block } = part;
             let letters = new.iter().map(String::len).sum::<usize>();
             room.take(path, || format!("line {last_line}"), new.len() as u64, letters as u64)?;
             for row in 0..block.n_rows() {
@@ -88,9 +81,9 @@ fn read_table(
             }
             names.append(&mut new);
             lossy += more;
-        }
-        Ok(())
-    })?;
+            Ok(())
+        },
+    )?;
     if names.is_empty() || u32::try_from(names.len()).is_err() {
         let expected = "a line for each cell or gene below the first one";
         let remedy = "check that this is the right file, and a whole one";

@@ -10,8 +10,6 @@ mod parse;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use rayon::prelude::*;
-
 use self::assemble::Assembler;
 use self::files::Files;
 use self::header::Header;
@@ -21,11 +19,8 @@ use super::spill::Spill;
 use super::{Head, ReadOptions, Source, Tally};
 use crate::error::{Error, Result};
 use crate::matrix::{Axis, Block, Major};
-use crate::parallel;
-use crate::text::read_lines;
+use crate::text::{parse_lines, read_lines};
 
-/// Bytes of text that a task parses.
-const PIECE_BYTES: usize = 1 << 16;
 /// Three numbers, or a name and what else is known of it.
 const LONGEST_LINE: usize = 1 << 24;
 const REMEDY: &str = "the file is incomplete or its writer has a bug; write or download it again";
@@ -124,22 +119,12 @@ impl Mtx {
         let mut assembler = Assembler::new(matrix, &self.scratch, self.header.nnz, shape, map);
         let mut read = 0;
         read_lines(matrix, LONGEST_LINE, &|_| {}, |blocks| {
-            let parse = |block: Result<crate::text::Lines>| {
-                let mut block = block?;
-                block.drop_before(self.header.first_line);
-                let pieces: Vec<_> = block.pieces(PIECE_BYTES);
-                let parts: Vec<Result<Entries>> =
-                    pieces.into_par_iter().map(|(first, piece)| format.parse(first, piece)).collect();
-                Ok(parts)
-            };
-            parallel::ahead(blocks, parse, |parts: Result<Vec<Result<Entries>>>| {
-                for part in parts? {
-                    let entries = part?;
-                    read += entries.declared();
-                    self.check_count(read, &entries)?;
-                    assembler.add(&entries)?;
-                    progress(entries.declared());
-                }
+            let parse = |line, piece: &[u8]| format.parse(line, piece);
+            parse_lines(blocks, self.header.first_line, parse, |entries| {
+                read += entries.declared();
+                self.check_count(read, &entries)?;
+                assembler.add(&entries)?;
+                progress(entries.declared());
                 Ok(())
             })
         })?;
