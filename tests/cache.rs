@@ -45,7 +45,6 @@ fn kept(place: &Workplace) -> Vec<PathBuf> {
 #[test]
 fn a_second_run_reuses_the_stores_and_gives_the_same_bits() {
     let place = workplace();
-    std::fs::create_dir(place.path("cache")).unwrap();
     for (features, n_kept) in [("genes", 1), ("cells", 2)] {
         let (_, expected) = train(&place, &["--features", features]);
         let with_cache = ["--features", features, "--cache", "cache"];

@@ -58,7 +58,9 @@ impl<'a> Input<'a> {
             budget::fixed_bytes(cells.len() + genes.len()) + budget::block_bytes(source.declared_nnz());
         budget::check(needed, allowed, || "allow more with --memory".into())?;
         let cache = match storing {
-            Some(_) if keep => {
+            Some(storing) if keep => {
+                std::fs::create_dir_all(storing.dir)
+                    .map_err(|e| Error::io(storing.dir, "create the cache directory", e))?;
                 let files = source.files();
                 let step = reporter.step("hashing", files.iter().map(|file| size(file)).sum(), "bytes");
                 Some(Cache::of(&files, &options, dtype, &|n| step.advance(n), reporter)?)
