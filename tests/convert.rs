@@ -189,8 +189,11 @@ fn real_numbers_go_where_there_is_a_place_for_them() {
     assert!(inflate(&place.path("c/matrix.mtx.gz")).contains("coordinate real general"));
     let note = "2 values are rounded: they are kept as 32-bit numbers, with about 7 digits";
     place.succeed(&["convert", "in.csv", "f.hd5"]);
+    std::fs::write(place.path("large.csv"), ",g0,g1,g2\nc0,1,4294967297,4294967295\n").unwrap();
+    std::fs::write(place.path("counts.csv"), ",g0,g1\nc0,1,4294967295\n").unwrap();
+    let exact = ["a.h5ad", "b.h5ad", "f.hd5", "counts.csv"].map(|input| (input, false));
     for (input, is_rounded) in
-        [("in.csv", true), ("c", true), ("a.h5ad", false), ("b.h5ad", false), ("f.hd5", false)]
+        ["in.csv", "c", "large.csv"].map(|input| (input, true)).into_iter().chain(exact)
     {
         let run = place.succeed(&["convert", input, "again.h5ad", "--force"]);
         assert_eq!(run.stderr.contains(note), is_rounded, "{input}: {}", run.stderr);

@@ -178,8 +178,7 @@ where
         let dtype = StoreDtype::F32;
         let input = Input::open(task.path, task.matrix, dtype, Some(&storing), keep, allowed, &reporter)?;
         let (nnz, rounded) = (input.summary.tally.nnz, input.summary.rounded);
-        // Whole numbers are kept in types that hold them.
-        if rounded > 0 && !input.summary.integer {
+        if rounded > 0 {
             reporter.say(&format!(
                 "note: {rounded} values are rounded: they are kept as 32-bit numbers, with about 7 digits"
             ));

@@ -36,7 +36,7 @@ pub struct Summary {
     pub real_dtype: StoreDtype,
     /// Values too small for a half, which are raised to the smallest one.
     pub raised: u64,
-    /// Values that f32 does not hold exactly.
+    /// Values that f32 does not hold exactly, where they are to be kept in it.
     pub rounded: u64,
     /// Entries of every row.
     pub row_nnz: Vec<u64>,
