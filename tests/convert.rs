@@ -6,11 +6,12 @@ mod common;
 use std::io::Read;
 use std::path::Path;
 
+use common::anndata::{axes, write_h5ad};
 use common::binary::Workplace;
 use common::counts::{counts, write_tenx};
 use common::files::{Matrix, fixture, read, read_plain};
 use flate2::read::GzDecoder;
-use late_fast::io::ReadOptions;
+use late_fast::io::{Dtype, ReadOptions};
 use late_fast::matrix::Major;
 
 const CELLS: usize = 120;
@@ -187,10 +188,14 @@ fn real_numbers_go_where_there_is_a_place_for_them() {
         assert!(same, "{out}: {rows:?}");
     }
     assert!(inflate(&place.path("c/matrix.mtx.gz")).contains("coordinate real general"));
-    let note = "2 values are rounded: they are kept as 32-bit numbers, with about 7 digits";
+    let note = "rounded values: 2; they are kept as 32-bit numbers, with about 7 digits";
     place.succeed(&["convert", "in.csv", "f.hd5"]);
     std::fs::write(place.path("large.csv"), ",g0,g1,g2\nc0,1,4294967297,4294967295\n").unwrap();
     std::fs::write(place.path("counts.csv"), ",g0,g1\nc0,1,4294967295\n").unwrap();
+    let columns = vec![vec![(0, 1.0)], vec![(0, 5_000_000_001.0)]];
+    write_h5ad(&place.path("csc.h5ad"), &axes(1, 2), &columns, Major::Genes, Dtype::I64, false);
+    let note_of_one = note.replace(": 2;", ": 1;");
+    assert!(place.succeed(&["convert", "csc.h5ad", "again.h5ad", "--force"]).stderr.contains(&note_of_one));
     let exact = ["a.h5ad", "b.h5ad", "f.hd5", "counts.csv"].map(|input| (input, false));
     for (input, is_rounded) in
         ["in.csv", "c", "large.csv"].map(|input| (input, true)).into_iter().chain(exact)

@@ -443,23 +443,47 @@ fn big_endian_reals_are_read() {
     assert_eq!(read_plain(&path).rows, small_dense());
 }
 
+#[test]
+fn dense_counts_of_any_size_are_read() {
+    for (value, found) in [
+        (4_294_967_294_i64, Ok(4_294_967_294.0)),
+        (4_294_967_295, Ok(4_294_967_295.0)),
+        (5_000_000_000, Ok(5e9)),
+        (-1, Err("found -1")),
+    ] {
+        let directory = TempDir::new().unwrap();
+        let path = h5ad(&directory, |file| {
+            let rows = [[1, 0, 5, 0], [0; 4], [0, 2, 3, value]];
+            file.new_dataset_builder().with_data(&ndarray::arr2(&rows)).create("X").unwrap();
+        });
+        match found {
+            Ok(found) => assert_eq!(read_plain(&path).rows[2], [0.0, 2.0, 3.0, found]),
+            Err(part) => assert_refused(
+                &path,
+                &ReadOptions::default(),
+                &["cell \"cell2\" (index 2)", "gene \"gene3\"", part],
+            ),
+        }
+    }
+}
+
 /// The threads of a run compute with such a number as if it was 0.
 #[test]
 fn numbers_below_the_normal_ones_are_zeros_for_every_thread() {
-    let values = [1.0_f32, 5.0, 2.0, 3.0, 1e-40];
-    for is_sparse in [true, false] {
+    let dense_rows = [[1.0, 0.0, 5.0, 0.0], [0.0; 4], [0.0, 2.0, 3.0, 1e-40]];
+    let singles = [1.0_f32, 5.0, 2.0, 3.0, 1e-40];
+    let doubles = [1.0_f64, 5.0, 2.0, 3.0, 1e-310];
+    for case in ["f32", "f64", "dense"] {
         let directory = TempDir::new().unwrap();
-        let path = h5ad(&directory, |file| {
-            if is_sparse {
-                replace(&sparse(file, "X", "csr_matrix"), "data", &values);
-            } else {
-                dense(file, "X", &[[1.0, 0.0, 5.0, 0.0], [0.0; 4], [0.0, 2.0, 3.0, 1e-40]]);
-            }
+        let path = h5ad(&directory, |file| match case {
+            "f32" => replace(&sparse(file, "X", "csr_matrix"), "data", &singles),
+            "f64" => replace(&sparse(file, "X", "csr_matrix"), "data", &doubles),
+            _ => dense(file, "X", &dense_rows),
         });
         let check = || {
             let matrix = read_plain(&path);
             assert_eq!(matrix.rows[2], [0.0, 2.0, 3.0, 0.0]);
-            assert_eq!((matrix.tally.nnz, matrix.tally.explicit_zeros), (4, u64::from(is_sparse)));
+            assert_eq!((matrix.tally.nnz, matrix.tally.explicit_zeros), (4, u64::from(case != "dense")));
         };
         late_fast::parallel::with_threads(2, check).unwrap();
         check();

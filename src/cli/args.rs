@@ -193,7 +193,7 @@ pub(super) struct ImputedArgs {
     /// (with a / at its end)
     #[arg(long, short, value_name = "OUT.h5ad")]
     pub(super) out: PathBuf,
-    /// Directory in which the unpacked matrix is kept for later runs [default: not kept; beside --out meanwhile]
+    /// Directory in which the unpacked matrix is kept for later runs, made if missing [default: not kept; beside --out meanwhile]
     #[arg(long, value_name = "DIR")]
     pub(super) cache: Option<PathBuf>,
 }

@@ -36,6 +36,9 @@ impl<'a> Input<'a> {
         reporter: &'a Reporter,
     ) -> Result<Self> {
         let scratch = storing.map(|storing| storing.dir.to_owned());
+        if let Some(dir) = scratch.as_ref().filter(|_| keep) {
+            std::fs::create_dir_all(dir).map_err(|e| Error::io(dir, "create the cache directory", e))?;
+        }
         let options = ReadOptions { scratch, memory: Some(allowed), ..args.options() };
         let source = open_source(path, &options, reporter)?;
         let (cells, genes) = (source.cells(), source.genes());
@@ -58,9 +61,7 @@ impl<'a> Input<'a> {
             budget::fixed_bytes(cells.len() + genes.len()) + budget::block_bytes(source.declared_nnz());
         budget::check(needed, allowed, || "allow more with --memory".into())?;
         let cache = match storing {
-            Some(storing) if keep => {
-                std::fs::create_dir_all(storing.dir)
-                    .map_err(|e| Error::io(storing.dir, "create the cache directory", e))?;
+            Some(_) if keep => {
                 let files = source.files();
                 let step = reporter.step("hashing", files.iter().map(|file| size(file)).sum(), "bytes");
                 Some(Cache::of(&files, &options, dtype, &|n| step.advance(n), reporter)?)

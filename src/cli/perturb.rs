@@ -177,16 +177,17 @@ where
         let keep = task.cache.is_some();
         let dtype = StoreDtype::F32;
         let input = Input::open(task.path, task.matrix, dtype, Some(&storing), keep, allowed, &reporter)?;
-        let (nnz, rounded) = (input.summary.tally.nnz, input.summary.rounded);
-        if rounded > 0 {
-            reporter.say(&format!(
-                "note: {rounded} values are rounded: they are kept as 32-bit numbers, with about 7 digits"
-            ));
-        }
+        let nnz = input.summary.tally.nnz;
         let needed = memory_bytes(input.source.as_ref(), nnz, n_matrices);
         budget::check(needed, allowed, || "allow more with --memory".into())?;
         let (source, prepared) = input.prepare(&storing, &reporter)?;
         note_losses(source.as_ref(), outputs, &reporter);
+        let rounded = outputs.iter().map(|&(_, format)| perturb::rounded(&prepared, format)).max();
+        if let Some(rounded) = rounded.filter(|&rounded| rounded > 0) {
+            reporter.say(&format!(
+                "note: rounded values: {rounded}; they are kept as 32-bit numbers, with about 7 digits"
+            ));
+        }
         let started = Instant::now();
         let total = entries(nnz);
         let steps = Steps::new(&reporter, &total);

@@ -36,14 +36,20 @@ impl DenseWriter {
     /// # Errors
     /// When it cannot be created.
     pub fn create(path: &Path, parent: &Group, name: &str, shape: [usize; 2], dtype: Dtype) -> Result<Self> {
-        let failed = |e| Error::hdf5(path, name, "create the dataset", e);
+        let failed = |e| {
+            let object = format!("{}/{name}", parent.name().trim_end_matches('/'));
+            Error::hdf5(path, object, "create the dataset", e)
+        };
         let row_bytes = (shape[1] * dtype.size()).max(1);
         let chunk_rows = (CHUNK_BYTES / row_bytes).clamp(1, shape[0].max(1));
         let builder = parent.new_dataset_builder();
         let builder = if shape.contains(&0) {
             builder
         } else {
-            builder.chunk([chunk_rows, shape[1].min(CHUNK_BYTES)]).shuffle().deflate(COMPRESSION)
+            builder
+                .chunk([chunk_rows, shape[1].min(CHUNK_BYTES / dtype.size())])
+                .shuffle()
+                .deflate(COMPRESSION)
         };
         let dataset = builder.empty_as(descriptor(dtype)).shape(shape).create(name).map_err(failed)?;
         Ok(Self { path: path.to_owned(), dataset, dtype, shape, chunk_rows, written: 0, pending: Vec::new() })

@@ -34,6 +34,11 @@ impl FromElement for f64 {
     fn from_real(value: f64) -> Self {
         value
     }
+    /// Numbers below the normal ones become 0, as they do on threads that flush them.
+    #[inline]
+    fn from_single(value: f32) -> Self {
+        if value.abs() < f32::MIN_POSITIVE { 0.0 } else { value.into() }
+    }
 }
 
 /// Only short reals are read so, bit for bit.

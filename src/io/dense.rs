@@ -17,7 +17,7 @@ const BAND_ELEMENTS: usize = 2 << 20;
 /// Elements up to which a band grows to hold whole chunks; of taller ones some are kept inflated, others are inflated repeatedly.
 const MAX_BAND_ELEMENTS: usize = 4 << 20;
 /// What an element takes at most, where nothing is zero: as a number, as part of a tile and of a band put together, and
-/// twice (one band is read ahead) as part of a block and of one that grows.
+/// twice (one band is read ahead) as part of a block and of its conversion to f64.
 const BYTES_PER_ELEMENT: u64 = 3 * 8 + 2 * 24;
 const _: () = assert!(MAX_BAND_ELEMENTS as u64 * BYTES_PER_ELEMENT + KEPT_BYTES <= MOST_BLOCK_BYTES);
 /// Elements that one task checks or compresses.
@@ -100,28 +100,36 @@ impl Dense {
     fn read_band(&self, rows: Range<usize>, names: &Names<'_>) -> Result<(Block, Tally)> {
         let all = |is: fn(Dtype) -> bool| self.parts.iter().all(|part| is(part.array.dtype()));
         if all(Dtype::is_single) {
-            let (block, tally) = self.read_as(&rows, names)?;
+            let (block, tally) = self.read_as(&rows, names)??;
             return Ok((Block::Singles(block), tally));
         }
-        // What is no count below 2^32 - 1 is told by the second reading.
+        // Larger counts, and what is none, are told by the second reading.
         if all(|dtype| !dtype.is_real())
-            && let Ok((block, tally)) = self.read_as(&rows, names)
+            && let Ok((block, tally)) = self.read_as(&rows, names)?
         {
             return Ok((Block::Counts(block), tally));
         }
-        let (block, tally) = self.read_as(&rows, names)?;
+        let (block, tally) = self.read_as(&rows, names)??;
         Ok((Block::Reals(block), tally))
     }
 
-    fn read_as<V: Entry>(&self, rows: &Range<usize>, names: &Names<'_>) -> Result<(RowBlock<V>, Tally)> {
+    /// The inner error is that of a value.
+    fn read_as<V: Entry>(
+        &self,
+        rows: &Range<usize>,
+        names: &Names<'_>,
+    ) -> Result<Result<(RowBlock<V>, Tally)>> {
         let mut tally = Tally::default();
         if self.n_columns == 0 {
-            return Ok((RowBlock { indptr: vec![0; rows.len() + 1], ..RowBlock::default() }, tally));
+            return Ok(Ok((RowBlock { indptr: vec![0; rows.len() + 1], ..RowBlock::default() }, tally)));
         }
         let mut band = Vec::new();
         for part in &self.parts {
-            let (values, missing) = part.read(rows, self.missing, names)?;
-            tally.missing += missing;
+            let mut values = part.read(rows)?;
+            match part.check(&mut values, rows.start, self.missing, names) {
+                Ok(missing) => tally.missing += missing,
+                Err(fault) => return Ok(Err(fault)),
+            }
             match &part.targets {
                 None => band = values,
                 Some(targets) if !targets.is_empty() => {
@@ -136,7 +144,7 @@ impl Dense {
         }
         let block = compress(&band, self.n_columns);
         tally.nnz = block.nnz() as u64;
-        Ok((block, tally))
+        Ok(Ok((block, tally)))
     }
 }
 
@@ -146,18 +154,19 @@ impl Part {
         if self.across { self.array.chunk_columns() } else { self.array.chunk_rows() }
     }
 
-    /// Reads and checks the values of some rows of the matrix, row by row, and counts the missing ones.
-    fn read<V: Entry>(
+    /// Reads the values of some rows of the matrix, row by row.
+    fn read<V: Entry>(&self, rows: &Range<usize>) -> Result<Vec<V>> {
+        if self.across { self.array.read_columns(rows.clone()) } else { self.array.read(rows.clone()) }
+    }
+
+    /// Checks the values of rows from `first_row` on, and counts the missing ones.
+    fn check<V: Entry>(
         &self,
-        rows: &Range<usize>,
+        values: &mut [V],
+        first_row: usize,
         missing: Missing,
         names: &Names<'_>,
-    ) -> Result<(Vec<V>, u64)> {
-        let mut values: Vec<V> = if self.across {
-            self.array.read_columns(rows.clone())?
-        } else {
-            self.array.read(rows.clone())?
-        };
+    ) -> Result<u64> {
         let rule = names.rule(self.array.dtype());
         let check = |values: &mut [V]| {
             let is_right = |value: V| value.is_zero() | value.is_clean(rule);
@@ -178,10 +187,10 @@ impl Part {
         for (task, (fault, _)) in results.iter().enumerate() {
             if let Some(place) = fault {
                 let place = task * TASK_ELEMENTS + place;
-                return Err(self.fault(place, values[place], rows.start, missing, names));
+                return Err(self.fault(place, values[place], first_row, missing, names));
             }
         }
-        Ok((values, results.iter().map(|(_, missing)| missing).sum()))
+        Ok(results.iter().map(|(_, missing)| missing).sum())
     }
 
     /// The error of a value, the one at `place` of a band that begins with row `first_row`.

@@ -1,6 +1,7 @@
 //! Which values a matrix may hold.
 
 use crate::hdf::FromElement;
+use crate::matrix::Number;
 
 /// From here on an f64 no longer holds every integer.
 const MAX_COUNT: f64 = 9_007_199_254_740_992.0;
@@ -17,19 +18,21 @@ pub(super) enum Rule {
 }
 
 /// Types that blocks are read as. Nothing here exits early, so that loops over it vectorise.
-pub(super) trait Entry: FromElement + std::fmt::Display {
+///
+/// Real numbers below the normal ones of their type are zeros: the pool's threads compute with them as such, and other threads
+/// must not find anything else.
+pub(super) trait Entry: Number + FromElement + std::fmt::Display {
     /// Whether the value is an entry, not zero, that the rule allows: for training a normal f32, or a count that f64 holds
     /// exactly.
     fn is_clean(self, rule: Rule) -> bool;
     fn is_zero(self) -> bool;
-    fn to_f64(self) -> f64;
 }
 
 impl Entry for f64 {
     #[inline]
     fn is_clean(self, rule: Rule) -> bool {
         if rule == Rule::Finite {
-            return self.is_finite() & (self != 0.0);
+            return self.is_finite() & !self.is_zero();
         }
         #[expect(clippy::cast_possible_truncation, reason = "whether it fits is the question")]
         let single = self as f32;
@@ -40,17 +43,10 @@ impl Entry for f64 {
 
     #[inline]
     fn is_zero(self) -> bool {
-        self == 0.0
-    }
-
-    #[inline]
-    fn to_f64(self) -> f64 {
-        self
+        self.abs() < Self::MIN_POSITIVE
     }
 }
 
-/// Numbers below the normal ones are zeros: the pool's threads compute with them as such, and other threads must not
-/// find anything else.
 impl Entry for f32 {
     #[inline]
     fn is_clean(self, rule: Rule) -> bool {
@@ -61,11 +57,6 @@ impl Entry for f32 {
     #[inline]
     fn is_zero(self) -> bool {
         self.abs() < Self::MIN_POSITIVE
-    }
-
-    #[inline]
-    fn to_f64(self) -> f64 {
-        self.into()
     }
 }
 
@@ -79,11 +70,6 @@ impl Entry for u32 {
     #[inline]
     fn is_zero(self) -> bool {
         self == 0
-    }
-
-    #[inline]
-    fn to_f64(self) -> f64 {
-        self.into()
     }
 }
 

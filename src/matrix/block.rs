@@ -2,6 +2,24 @@
 
 use std::ops::Range;
 
+/// Types that entries come in.
+pub trait Number: Copy + Send + Sync {
+    /// The same number; exact.
+    fn to_f64(self) -> f64;
+}
+
+macro_rules! numbers {
+    ($($type:ty),*) => {$(
+        impl Number for $type {
+            #[inline]
+            fn to_f64(self) -> f64 {
+                self.into()
+            }
+        }
+    )*};
+}
+numbers!(u32, f32, f64);
+
 /// Consecutive compressed rows of a matrix: validated, every row's indices strictly increasing,
 /// every value finite and greater than zero (or, from a source opened for any finite values, other than zero).
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -79,7 +79,7 @@ impl FrameWriter {
     /// When writing fails.
     ///
     /// # Panics
-    /// When there are not as many rows as cells.
+    /// When there are not as many rows as cells, and there are genes.
     pub(super) fn finish(self) -> Result<()> {
         let Self { path, file, values } = self;
         values.map_or(Ok(()), DenseWriter::finish)?;

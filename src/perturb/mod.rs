@@ -83,6 +83,15 @@ fn value_dtype(summary: &Summary) -> Dtype {
     if summary.integer && summary.max > MOST_F32 { Dtype::F64 } else { Dtype::F32 }
 }
 
+/// How many values lose digits on their way through the store into a file of this format.
+pub fn rounded(prepared: &Prepared, format: Format) -> u64 {
+    let store = cell_store(prepared);
+    let summary = store.summary();
+    let is_typed = matches!(format, Format::H5ad | Format::Hd5);
+    let is_single = store.dtype().is_single() || (is_typed && value_dtype(summary) == Dtype::F32);
+    if is_single { summary.rounded } else { 0 }
+}
+
 /// Refuses values that `format` has no place for.
 fn check_format(source: &dyn Source, store: &Store, format: Format, remedy: &str) -> Result<()> {
     if !format.is_counts_only() {

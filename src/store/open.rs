@@ -163,6 +163,11 @@ impl Store {
         Ok(span)
     }
 
+    /// The type of the values.
+    pub fn dtype(&self) -> Dtype {
+        self.data.dtype
+    }
+
     /// The raw little-endian bytes of the values of `span` and their type.
     pub(super) fn data_bytes(&self, span: Range<usize>) -> (&[u8], Dtype) {
         (self.elements(self.data, span), self.data.dtype)

@@ -29,16 +29,22 @@ pub(super) trait Summable: Value {
     /// Whether all are whole numbers, and the largest.
     fn range(values: &[Self]) -> (bool, f64);
     /// How many f32 does not hold exactly.
-    #[expect(clippy::cast_possible_truncation, reason = "whether something is lost is the question")]
-    fn rounded(values: &[Self]) -> u64 {
-        let is_rounded = |value: f64| f64::from(value as f32) != value;
-        values.iter().map(|value| u64::from(is_rounded(value.to_f64()))).sum()
-    }
+    fn rounded(values: &[Self]) -> u64;
     /// Their sum as if added one after the other. `exact`: they are whole and not too large to be added in any order.
     fn sum(values: &[Self], exact: bool) -> f64;
 }
 
+/// Whether f32 does not hold the value exactly.
+#[expect(clippy::cast_possible_truncation, reason = "whether something is lost is the question")]
+fn is_rounded(value: f64) -> bool {
+    f64::from(value as f32) != value
+}
+
 impl Summable for u32 {
+    fn rounded(values: &[Self]) -> u64 {
+        values.iter().map(|&value| u64::from(is_rounded(value.into()))).sum()
+    }
+
     fn range(values: &[Self]) -> (bool, f64) {
         (true, values.iter().copied().max().unwrap_or(0).into())
     }
@@ -50,8 +56,12 @@ impl Summable for u32 {
 }
 
 macro_rules! summable_reals {
-    ($type:ty, $no_fractions:expr) => {
+    ($type:ty, $no_fractions:expr, $is_rounded:expr) => {
         impl Summable for $type {
+            fn rounded(values: &[Self]) -> u64 {
+                values.iter().map(|&value| u64::from($is_rounded(value))).sum()
+            }
+
             fn range(values: &[Self]) -> (bool, f64) {
                 let mut max: [Self; LANES] = [0.0; LANES];
                 let mut whole = true;
@@ -88,8 +98,8 @@ macro_rules! summable_reals {
         }
     };
 }
-summable_reals!(f32, TWO_23);
-summable_reals!(f64, TWO_52);
+summable_reals!(f32, TWO_23, |_| false);
+summable_reals!(f64, TWO_52, is_rounded);
 
 impl Facts {
     /// Looks at `rows` of a block whose first row is row `first_row` of the matrix.

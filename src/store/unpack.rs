@@ -218,10 +218,6 @@ impl<'a> Pass<'a> {
             ));
         }
         let is_mapped = mappable(source, &summary.tally).is_some();
-        let stored = data_dtype(summary.integer, summary.max, self.real_dtype);
-        if !stored.is_real() || (summary.integer && is_mapped) {
-            summary.rounded = 0;
-        }
         if self.real_dtype == StoreDtype::F16 && !summary.integer && !is_mapped {
             summary.real_dtype = StoreDtype::F16;
             summary.raised = self.half_fit.check(source)?;

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::h5ad::{self, SparseSpec};
 use crate::hdf;
 use crate::io::{Dtype, InPlace, RawArray, Tally};
-use crate::matrix::{Axis, Major};
+use crate::matrix::{Axis, Major, Number};
 
 /// Element type of real values in a store that is written; counts get the smallest integer type that holds them.
 #[derive(
@@ -36,7 +36,7 @@ pub struct Summary {
     pub real_dtype: StoreDtype,
     /// Values too small for a half, which are raised to the smallest one.
     pub raised: u64,
-    /// Values that f32 does not hold exactly, where they are to be kept in it.
+    /// Values that f32 does not hold exactly, whether or not they are kept in it.
     pub rounded: u64,
     /// Entries of every row.
     pub row_nnz: Vec<u64>,
@@ -167,19 +167,12 @@ pub(super) fn encode_indices(indices: &[u32], dtype: Dtype, bytes: &mut Vec<u8>)
 }
 
 /// Values that can be written to a store.
-pub(super) trait Value: Copy + Send + Sync {
-    /// The same value; exact.
-    fn to_f64(self) -> f64;
+pub(super) trait Value: Number {
     /// The low bits of a whole number below 2^32.
     fn low_bits(self) -> u32;
 }
 
 impl Value for u32 {
-    #[inline]
-    fn to_f64(self) -> f64 {
-        self.into()
-    }
-
     #[inline]
     fn low_bits(self) -> u32 {
         self
@@ -188,22 +181,12 @@ impl Value for u32 {
 
 impl Value for f32 {
     #[inline]
-    fn to_f64(self) -> f64 {
-        self.into()
-    }
-
-    #[inline]
     fn low_bits(self) -> u32 {
         f64::from(self).low_bits()
     }
 }
 
 impl Value for f64 {
-    #[inline]
-    fn to_f64(self) -> f64 {
-        self
-    }
-
     /// By an addition that moves the number into the low bits of the mantissa: unlike a conversion, two at a time
     /// on any CPU.
     #[inline]

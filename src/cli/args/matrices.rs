@@ -51,7 +51,7 @@ pub(in crate::cli) struct SourceArgs {
     pub(in crate::cli) path: PathBuf,
     #[command(flatten)]
     pub(in crate::cli) matrix: MatrixArgs,
-    /// Directory in which the unpacked matrix is kept for later runs [default: not kept; beside the output meanwhile]
+    /// Directory in which the unpacked matrix is kept for later runs, made if missing [default: not kept; beside the output meanwhile]
     #[arg(long, value_name = "DIR")]
     pub(in crate::cli) cache: Option<PathBuf>,
     /// Seed of the choice
@@ -172,7 +172,7 @@ pub(in crate::cli) struct EvaluateArgs {
     /// Make no tSNE maps, which take some seconds
     #[arg(long)]
     pub(in crate::cli) no_tsne: bool,
-    /// Directory in which unpacked matrices are kept for later runs [default: not kept; beside --out meanwhile]
+    /// Directory in which unpacked matrices are kept for later runs, made if missing [default: not kept; beside --out meanwhile]
     #[arg(long, value_name = "DIR")]
     pub(in crate::cli) cache: Option<PathBuf>,
     /// Seed of everything that is drawn
@@ -204,7 +204,7 @@ pub(in crate::cli) struct ConvertArgs {
     /// h5ad: a dense matrix, in chunks, instead of a sparse one
     #[arg(long)]
     pub(in crate::cli) dense: bool,
-    /// Directory in which the unpacked matrix is kept for later runs [default: not kept; beside the output meanwhile]
+    /// Directory in which the unpacked matrix is kept for later runs, made if missing [default: not kept; beside the output meanwhile]
     #[arg(long, value_name = "DIR")]
     pub(in crate::cli) cache: Option<PathBuf>,
 }

@@ -64,7 +64,7 @@ pub(in crate::cli) struct TrainArgs {
     /// Impute the matrix as well, into this file: .h5ad, or one of the other formats of `impute --out`
     #[arg(long, value_name = "OUT.h5ad")]
     pub(in crate::cli) impute: Option<PathBuf>,
-    /// Directory in which the unpacked matrix is kept for later runs [default: not kept; beside --out meanwhile]
+    /// Directory in which the unpacked matrix is kept for later runs, made if missing [default: not kept; beside --out meanwhile]
     #[arg(long, value_name = "DIR")]
     pub(in crate::cli) cache: Option<PathBuf>,
     /// Print the plan and stop

@@ -101,7 +101,7 @@ impl Dialect {
                 rest = &rest[2..];
             }
             let (word_end, value) = self.next_value(rest, column)?;
-            if value != 0.0 {
+            if !value.is_zero() {
                 if !value.is_clean(Rule::Real) || value.is_nan() {
                     let word = &rest[..word_end];
                     let inner = word.strip_prefix(b"\"").and_then(|word| word.strip_suffix(b"\""));

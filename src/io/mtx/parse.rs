@@ -118,7 +118,9 @@ impl Format<'_> {
 #[inline]
 fn is_fine(gene: f64, cell: f64, value: f64, format: &Format<'_>) -> bool {
     let inside = |index: f64, axis: &Axis| index >= 1.0 && index <= axis.len() as f64;
-    inside(gene, format.genes) && inside(cell, format.cells) && (value == 0.0 || value.is_clean(Rule::Real))
+    inside(gene, format.genes)
+        && inside(cell, format.cells)
+        && (value.is_zero() || value.is_clean(Rule::Real))
 }
 
 /// Reads a whole number and the space after it.
