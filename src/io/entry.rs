@@ -1,7 +1,7 @@
 //! Which values a matrix may hold.
 
 use crate::hdf::FromElement;
-use crate::matrix::Number;
+use crate::matrix::{Block, Number, RowBlock};
 
 /// From here on an f64 no longer holds every integer.
 const MAX_COUNT: f64 = 9_007_199_254_740_992.0;
@@ -26,6 +26,8 @@ pub(super) trait Entry: Number + FromElement + std::fmt::Display {
     /// exactly.
     fn is_clean(self, rule: Rule) -> bool;
     fn is_zero(self) -> bool;
+    /// The rows as a block.
+    fn block(rows: RowBlock<Self>) -> Block;
 }
 
 impl Entry for f64 {
@@ -45,6 +47,10 @@ impl Entry for f64 {
     fn is_zero(self) -> bool {
         self.abs() < Self::MIN_POSITIVE
     }
+
+    fn block(rows: RowBlock<Self>) -> Block {
+        Block::Reals(rows)
+    }
 }
 
 impl Entry for f32 {
@@ -58,6 +64,10 @@ impl Entry for f32 {
     fn is_zero(self) -> bool {
         self.abs() < Self::MIN_POSITIVE
     }
+
+    fn block(rows: RowBlock<Self>) -> Block {
+        Block::Singles(rows)
+    }
 }
 
 /// `u32::MAX` stands for what does not fit.
@@ -70,6 +80,10 @@ impl Entry for u32 {
     #[inline]
     fn is_zero(self) -> bool {
         self == 0
+    }
+
+    fn block(rows: RowBlock<Self>) -> Block {
+        Block::Counts(rows)
     }
 }
 

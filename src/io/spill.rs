@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use super::Tally;
-use super::stream::{append, plan_blocks, stream};
+use super::stream::{plan_blocks, stream};
 use crate::atomic::check_free_space;
 use crate::error::{Error, Result};
 use crate::hdf::to_usize;
@@ -220,9 +220,9 @@ impl Spill {
         let nnz = chunks.iter().map(|chunk| chunk.nnz).sum();
         let block = if chunks.iter().all(|chunk| chunk.whole) {
             let parts = chunks.par_iter().map(|chunk| decode(bytes_of(chunk), chunk, |count, _| count));
-            Block::Counts(concat(parts.collect()))
+            Block::Counts(RowBlock::concat(parts.collect()))
         } else {
-            Block::Reals(concat(
+            Block::Reals(RowBlock::concat(
                 chunks.par_iter().map(|chunk| decode_reals(bytes_of(chunk), chunk)).collect(),
             ))
         };
@@ -380,20 +380,6 @@ fn take_varint(bytes: &mut &[u8]) -> u64 {
         shift += 7;
     }
     value
-}
-
-fn concat<V: Copy>(mut parts: Vec<RowBlock<V>>) -> RowBlock<V> {
-    if parts.len() == 1
-        && let Some(part) = parts.pop()
-    {
-        return part;
-    }
-    let mut whole = RowBlock { indptr: vec![0], indices: Vec::new(), values: Vec::new() };
-    let nnz = parts.iter().map(RowBlock::nnz).sum();
-    whole.indices.reserve(nnz);
-    whole.values.reserve(nnz);
-    parts.iter().for_each(|part| append(&mut whole, part));
-    whole
 }
 
 #[cfg(test)]

@@ -205,22 +205,23 @@ impl Compressed {
         let (dtype, rule) = (self.data.dtype(), names.rule(self.data.dtype()));
         if dtype.is_single() {
             let raw: RowBlock<f32> = self.read_entries(indptr, &span)?;
-            if map.is_none() && self.all_clean(&raw, rule) {
-                return Ok(as_they_are(Block::Singles(raw)));
-            }
-            return self.mend(&raw, map, rows.start, names);
+            return if self.all_clean(&raw, rule) {
+                Ok(mapped(raw, map))
+            } else {
+                self.mend(&raw, map, rows.start, names)
+            };
         }
-        let raw: RowBlock = if dtype.is_real() || map.is_some() {
+        let raw: RowBlock = if dtype.is_real() {
             self.read_entries(indptr, &span)?
         } else {
             let counts: RowBlock<u32> = self.read_entries(indptr, &span)?;
             if self.all_clean(&counts, rule) {
-                return Ok(as_they_are(Block::Counts(counts)));
+                return Ok(mapped(counts, map));
             }
             RowBlock { indptr: counts.indptr, indices: counts.indices, values: self.data.read(span)? }
         };
-        if map.is_none() && self.all_clean(&raw, rule) {
-            return Ok(as_they_are(Block::Reals(raw)));
+        if self.all_clean(&raw, rule) {
+            return Ok(mapped(raw, map));
         }
         self.mend(&raw, map, rows.start, names)
     }
@@ -247,14 +248,14 @@ impl Compressed {
     ) -> Result<(Block, Tally)> {
         let tasks = raw.split(TASK_ENTRIES).into_par_iter();
         let parts: Vec<_> = tasks.map(|task| self.normalise(raw, task, map, first_row, names)).collect();
-        let mut block = RowBlock { indptr: vec![0], ..RowBlock::default() };
         let mut tally = Tally::default();
+        let mut mended = Vec::new();
         for part in parts {
             let (part, counted) = part?;
-            append(&mut block, &part);
             tally.add(&counted);
+            mended.push(part);
         }
-        Ok((Block::Reals(block), tally))
+        Ok((Block::Reals(RowBlock::concat(mended)), tally))
     }
 
     /// [`Compressed::mend`] for the rows of one task.
@@ -353,10 +354,39 @@ impl Tally {
     }
 }
 
-/// A block in which there was nothing to mend.
-fn as_they_are(block: Block) -> (Block, Tally) {
-    let tally = Tally { nnz: block.nnz() as u64, ..Tally::default() };
-    (block, tally)
+/// Rows in which there is nothing to mend, with columns by `map` if there is one.
+fn mapped<V: Entry>(raw: RowBlock<V>, map: Option<&[u32]>) -> (Block, Tally) {
+    let rows = match map {
+        None => raw,
+        Some(map) => {
+            let tasks = raw.split(TASK_ENTRIES).into_par_iter();
+            let parts: Vec<_> = tasks.map(|rows| map_columns(&raw, rows, map)).collect();
+            drop(raw);
+            RowBlock::concat(parts)
+        }
+    };
+    let tally = Tally { nnz: rows.nnz() as u64, ..Tally::default() };
+    (V::block(rows), tally)
+}
+
+/// Some rows with other columns, in the same order, of which some are left out.
+fn map_columns<V: Entry>(raw: &RowBlock<V>, rows: Range<usize>, map: &[u32]) -> RowBlock<V> {
+    let nnz = raw.indptr[rows.end] - raw.indptr[rows.start];
+    let (mut indices, mut values) = (vec![0; nnz], vec![V::default(); nnz]);
+    let (mut indptr, mut place) = (vec![0], 0);
+    for row in rows {
+        let (columns, numbers) = raw.row(row);
+        for (&column, &value) in columns.iter().zip(numbers) {
+            let target = map[column as usize];
+            // Without a branch on what is left out: what follows is written over it.
+            (indices[place], values[place]) = (target, value);
+            place += usize::from(target != DROPPED);
+        }
+        indptr.push(place);
+    }
+    indices.truncate(place);
+    values.truncate(place);
+    RowBlock { indptr, indices, values }
 }
 
 /// Whether the rows need no correction at all.
@@ -391,14 +421,6 @@ pub(super) fn plan_blocks(n_rows: usize, row_len: impl Fn(usize) -> u64) -> Vec<
         blocks.push(start..n_rows);
     }
     blocks
-}
-
-/// Adds the rows of `part` at the end of `block`.
-pub(super) fn append<V: Copy>(block: &mut RowBlock<V>, part: &RowBlock<V>) {
-    let base = block.indices.len();
-    block.indices.extend_from_slice(&part.indices);
-    block.values.extend_from_slice(&part.values);
-    block.indptr.extend(part.indptr[1..].iter().map(|offset| base + offset));
 }
 
 /// Hands the blocks to `consume` in order, reading one ahead in the thread pool.

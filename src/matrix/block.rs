@@ -55,6 +55,28 @@ impl<V> RowBlock<V> {
         self.indptr.push(self.indices.len());
     }
 
+    /// Puts the rows of all parts together.
+    pub fn concat(mut parts: Vec<Self>) -> Self
+    where
+        V: Copy,
+    {
+        if parts.len() == 1
+            && let Some(part) = parts.pop()
+        {
+            return part;
+        }
+        let nnz = parts.iter().map(Self::nnz).sum();
+        let (indices, values) = (Vec::with_capacity(nnz), Vec::with_capacity(nnz));
+        let mut whole = Self { indptr: vec![0], indices, values };
+        for part in &parts {
+            let begin = whole.nnz();
+            whole.indices.extend_from_slice(&part.indices);
+            whole.values.extend_from_slice(&part.values);
+            whole.indptr.extend(part.indptr[1..].iter().map(|offset| begin + offset));
+        }
+        whole
+    }
+
     /// The indices and values of row `row` of this block.
     pub fn row(&self, row: usize) -> (&[u32], &[V]) {
         self.rows(row..row + 1)
