@@ -125,13 +125,34 @@ impl Published {
 /// When it cannot be created.
 pub fn create_temporary(dir: &Path, prefix: &str) -> std::io::Result<tempfile::NamedTempFile> {
     remove_abandoned(dir, prefix)?;
-    let temporary = tempfile::Builder::new()
-        .prefix(prefix)
-        .suffix(SUFFIX)
-        .permissions(Permissions::from_mode(0o666)) // the umask applies, as for any new file
-        .tempfile_in(dir)?;
-    let _ = temporary.as_file().try_lock();
-    Ok(temporary)
+    loop {
+        let temporary = tempfile::Builder::new()
+            .prefix(prefix)
+            .suffix(SUFFIX)
+            .permissions(Permissions::from_mode(0o666)) // the umask applies, as for any new file
+            .tempfile_in(dir)?;
+        if claim(temporary.as_file(), temporary.path()) {
+            return Ok(temporary);
+        }
+    }
+}
+
+/// Locks what was just made at `path`. False if another run took it for abandoned before that, and removed it: it has
+/// the lock until then.
+fn claim(made: &File, path: &Path) -> bool {
+    // Where locks do not work, nothing is removed.
+    let _ = made.lock();
+    path.symlink_metadata().map_or_else(|e| e.kind() != std::io::ErrorKind::NotFound, |_| true)
+}
+
+/// Lets `remove` remove what nobody has [claimed](claim), and holds the lock meanwhile.
+fn remove_unclaimed(path: &Path, remove: impl FnOnce(&Path) -> std::io::Result<()>) {
+    if let Ok(found) = File::open(path)
+        && found.try_lock().is_ok()
+    {
+        // Another run may have been faster.
+        let _ = remove(path);
+    }
 }
 
 /// Removes temporary files whose name begins with `prefix` and that nobody writes any more.
@@ -143,9 +164,8 @@ pub fn remove_abandoned(dir: &Path, prefix: &str) -> std::io::Result<()> {
         let name = entry.file_name();
         let name = name.to_string_lossy();
         let is_ours = name.starts_with(prefix) && name.ends_with(SUFFIX);
-        if is_ours && File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok()) {
-            // Another run may have been faster.
-            let _ = std::fs::remove_file(entry.path());
+        if is_ours {
+            remove_unclaimed(&entry.path(), |path| std::fs::remove_file(path));
         }
     }
     Ok(())
@@ -306,6 +326,23 @@ mod tests {
         assert!(!abandoned.exists() && foreign.exists());
         write_atomically(&path, false, |_| Ok(())).unwrap();
         assert!(in_use.path().exists(), "a file that another run writes was removed");
+    }
+
+    #[test]
+    fn runs_that_begin_together_leave_each_other_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..300 {
+                        let mine = create_temporary(dir.path(), ".out.").unwrap();
+                        std::thread::yield_now();
+                        assert!(mine.path().exists(), "it was taken for abandoned");
+                    }
+                });
+            }
+        });
+        assert!(names(dir.path()).is_empty());
     }
 
     #[test]

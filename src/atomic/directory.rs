@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
-use super::{Old, Published, SUFFIX, parent, sync, temporary_prefix};
+use super::{Old, Published, SUFFIX, claim, parent, remove_unclaimed, sync, temporary_prefix};
 use crate::error::{Error, Result};
 
 /// A finished directory under a temporary name, on disk, waiting to get its own.
@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 pub struct PendingDirectory {
     temporary: tempfile::TempDir,
     /// Tells it from what killed runs left behind.
-    _lock: Option<File>,
+    _lock: File,
     path: PathBuf,
     /// What may be replaced.
     known: &'static [&'static str],
@@ -39,13 +39,19 @@ pub fn prepare_directory<T>(
     let failed = |e| Error::io(path, "create", e);
     let prefix = temporary_prefix(path);
     remove_abandoned(parent(path), &prefix, known);
-    let temporary = tempfile::Builder::new()
-        .prefix(&prefix)
-        .suffix(SUFFIX)
-        .permissions(Permissions::from_mode(0o777)) // the umask applies, as for any new directory
-        .tempdir_in(parent(path))
-        .map_err(failed)?;
-    let lock = File::open(temporary.path()).ok().filter(|dir| dir.try_lock().is_ok());
+    let (temporary, lock) = loop {
+        let temporary = tempfile::Builder::new()
+            .prefix(&prefix)
+            .suffix(SUFFIX)
+            .permissions(Permissions::from_mode(0o777)) // the umask applies, as for any new directory
+            .tempdir_in(parent(path))
+            .map_err(failed)?;
+        match File::open(temporary.path()) {
+            Ok(made) if claim(&made, temporary.path()) => break (temporary, made),
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(failed(e)),
+            _ => {}
+        }
+    };
     let result = write(temporary.path()).map_err(|e| moved(e, temporary.path(), path))?;
     for entry in temporary.path().read_dir().map_err(failed)? {
         entry
@@ -161,12 +167,8 @@ fn remove_abandoned(dir: &Path, prefix: &str, known: &[&str]) {
         let name = entry.file_name();
         let name = name.to_string_lossy();
         let is_ours = name.starts_with(prefix) && name.ends_with(SUFFIX) && entry.path().is_dir();
-        if is_ours
-            && refuse_directory(&entry.path(), true, known).is_ok()
-            && File::open(entry.path()).is_ok_and(|dir| dir.try_lock().is_ok())
-        {
-            // Another run may have been faster.
-            let _ = std::fs::remove_dir_all(entry.path());
+        if is_ours && refuse_directory(&entry.path(), true, known).is_ok() {
+            remove_unclaimed(&entry.path(), |path| std::fs::remove_dir_all(path));
         }
     }
 }

@@ -229,19 +229,13 @@ fn compress<V: Entry>(band: &[V], n_columns: usize) -> RowBlock<V> {
     for row in 1..indptr.len() {
         indptr[row] += indptr[row - 1];
     }
-    let nnz = indptr.last().copied().unwrap_or(0);
-    let (mut indices, mut values) = (vec![0; nnz], vec![V::default(); nnz]);
-    let mut tasks = Vec::new();
-    let (mut rest, mut done) = ((&mut indices[..], &mut values[..]), 0);
-    for (rows, ends) in
-        band.chunks(rows_per_task * n_columns).zip(indptr[1..].chunks(rows_per_task).filter_map(<[_]>::last))
-    {
-        let (index_part, indices) = rest.0.split_at_mut(ends - done);
-        let (value_part, values) = rest.1.split_at_mut(ends - done);
-        tasks.push((rows, index_part, value_part));
-        (rest, done) = ((indices, values), *ends);
-    }
-    tasks.into_par_iter().for_each(|(rows, indices, values)| {
+    let n_rows = indptr.len() - 1;
+    let nnz = indptr[n_rows];
+    let mut block = RowBlock { indptr, indices: vec![0; nnz], values: vec![V::default(); nnz] };
+    let tasks: Vec<_> =
+        (0..n_rows).step_by(rows_per_task).map(|row| row..n_rows.min(row + rows_per_task)).collect();
+    let (_, parts) = block.split_mut(&tasks);
+    band.par_chunks(rows_per_task * n_columns).zip(parts).for_each(|(rows, (indices, values))| {
         let mut place = 0;
         for row in rows.chunks_exact(n_columns) {
             for (column, &value) in (0_u32..).zip(row) {
@@ -253,7 +247,7 @@ fn compress<V: Entry>(band: &[V], n_columns: usize) -> RowBlock<V> {
             }
         }
     });
-    RowBlock { indptr, indices, values }
+    block
 }
 
 /// Whether a band as high as a chunk of `chunk_rows` may hold all `n_columns`.

@@ -9,7 +9,7 @@ use super::entry::{Entry, Rule, value_fault};
 use super::{Dtype, Head, InPlace, Tally, Values};
 use crate::error::{Error, Result};
 use crate::hdf::{FromElement, HdfFile, NumericArray, to_usize};
-use crate::matrix::{Block, Major, RowBlock};
+use crate::matrix::{Block, Major, PartMut, RowBlock};
 use crate::parallel;
 
 /// Entries of a block: 16 to 24 MB decoded, some ten chunks of the usual writers.
@@ -355,38 +355,44 @@ impl Tally {
 }
 
 /// Rows in which there is nothing to mend, with columns by `map` if there is one.
-fn mapped<V: Entry>(raw: RowBlock<V>, map: Option<&[u32]>) -> (Block, Tally) {
-    let rows = match map {
-        None => raw,
-        Some(map) => {
-            let tasks = raw.split(TASK_ENTRIES).into_par_iter();
-            let parts: Vec<_> = tasks.map(|rows| map_columns(&raw, rows, map)).collect();
-            drop(raw);
-            RowBlock::concat(parts)
-        }
-    };
+fn mapped<V: Entry>(mut rows: RowBlock<V>, map: Option<&[u32]>) -> (Block, Tally) {
+    if let Some(map) = map {
+        map_columns(&mut rows, map);
+    }
     let tally = Tally { nnz: rows.nnz() as u64, ..Tally::default() };
     (V::block(rows), tally)
 }
 
-/// Some rows with other columns, in the same order, of which some are left out.
-fn map_columns<V: Entry>(raw: &RowBlock<V>, rows: Range<usize>, map: &[u32]) -> RowBlock<V> {
-    let nnz = raw.indptr[rows.end] - raw.indptr[rows.start];
-    let (mut indices, mut values) = (vec![0; nnz], vec![V::default(); nnz]);
-    let (mut indptr, mut place) = (vec![0], 0);
-    for row in rows {
-        let (columns, numbers) = raw.row(row);
-        for (&column, &value) in columns.iter().zip(numbers) {
-            let target = map[column as usize];
-            // Without a branch on what is left out: what follows is written over it.
-            (indices[place], values[place]) = (target, value);
-            place += usize::from(target != DROPPED);
+/// Gives entries their new column, which keeps their order, and drops those that have none.
+fn map_columns<V: Entry>(block: &mut RowBlock<V>, map: &[u32]) {
+    let tasks = block.split(TASK_ENTRIES);
+    let (indptr, parts) = block.split_mut(&tasks);
+    let close_up = |(rows, (indices, values)): (&Range<usize>, PartMut<'_, V>)| {
+        let (mut ends, mut place) = (Vec::with_capacity(rows.len()), 0);
+        for row in rows.clone() {
+            let begin = indptr[rows.start];
+            for entry in indptr[row] - begin..indptr[row + 1] - begin {
+                let target = map[indices[entry] as usize];
+                // Without a branch on what is dropped: what follows is written over it.
+                (indices[place], values[place]) = (target, values[entry]);
+                place += usize::from(target != DROPPED);
+            }
+            ends.push(place);
         }
-        indptr.push(place);
+        ends
+    };
+    let ends: Vec<Vec<usize>> = tasks.par_iter().zip(parts).map(close_up).collect();
+    let mut indptr = vec![0];
+    for (rows, ends) in tasks.into_iter().zip(ends) {
+        let (begin, done) = (block.indptr[rows.start], indptr[rows.start]);
+        indptr.extend(ends.into_iter().map(|end| done + end));
+        let nnz = indptr[rows.end] - done;
+        block.indices.copy_within(begin..begin + nnz, done);
+        block.values.copy_within(begin..begin + nnz, done);
     }
-    indices.truncate(place);
-    values.truncate(place);
-    RowBlock { indptr, indices, values }
+    block.indptr = indptr;
+    block.indices.truncate(block.indptr[block.n_rows()]);
+    block.values.truncate(block.indptr[block.n_rows()]);
 }
 
 /// Whether the rows need no correction at all.
@@ -457,6 +463,34 @@ mod tests {
         assert_eq!(next, lengths.len());
         assert!(plan_blocks(0, |_| 0).is_empty());
         assert_eq!(plan_blocks(3, |_| BLOCK_ENTRIES * 2).len(), 3, "a long row is a block");
+    }
+
+    #[test]
+    fn columns_are_mapped_and_dropped_on_every_thread() {
+        const COLUMNS: u32 = 1000;
+        let place = |column: u32| if column % 7 < 3 { DROPPED } else { column - column % 7 };
+        let [all, none, some] = [|column| column + 5, |_| DROPPED, place];
+        for to in [all, none, some] {
+            let mut block = RowBlock::<u32> { indptr: vec![0], ..RowBlock::default() };
+            let mut expected = block.clone();
+            for row in 0..2000_u32 {
+                for column in (0..COLUMNS).filter(|column| (column * 31 + row * 17) % 11 < row % 5) {
+                    block.push(column, row + column);
+                    if to(column) != DROPPED {
+                        expected.push(to(column), row + column);
+                    }
+                }
+                block.end_row();
+                expected.end_row();
+            }
+            assert!(block.nnz() > 4 * TASK_ENTRIES);
+            let map: Vec<u32> = (0..COLUMNS).map(to).collect();
+            map_columns(&mut block, &map);
+            assert!(block == expected);
+        }
+        let mut empty = RowBlock::<u32> { indptr: vec![0], ..RowBlock::default() };
+        map_columns(&mut empty, &[0]);
+        assert_eq!(empty.n_rows(), 0);
     }
 
     #[test]

@@ -32,6 +32,9 @@ pub struct RowBlock<V = f64> {
     pub values: Vec<V>,
 }
 
+/// Indices and values of some rows.
+pub type PartMut<'a, V> = (&'a mut [u32], &'a mut [V]);
+
 impl<V> RowBlock<V> {
     /// The number of rows.
     pub fn n_rows(&self) -> usize {
@@ -75,6 +78,20 @@ impl<V> RowBlock<V> {
             whole.indptr.extend(part.indptr[1..].iter().map(|offset| begin + offset));
         }
         whole
+    }
+
+    /// The offsets; and indices and values, to be changed on several threads, of runs of rows each of which begins where the one
+    /// before ends, the first with row 0.
+    pub fn split_mut(&mut self, runs: &[Range<usize>]) -> (&[usize], Vec<PartMut<'_, V>>) {
+        let (mut indices, mut values) = (&mut self.indices[..], &mut self.values[..]);
+        let mut parts = Vec::with_capacity(runs.len());
+        for run in runs {
+            let nnz = self.indptr[run.end] - self.indptr[run.start];
+            let (of_indices, of_values) = (indices.split_at_mut(nnz), values.split_at_mut(nnz));
+            parts.push((of_indices.0, of_values.0));
+            (indices, values) = (of_indices.1, of_values.1);
+        }
+        (&self.indptr, parts)
     }
 
     /// The indices and values of row `row` of this block.

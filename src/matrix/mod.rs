@@ -4,7 +4,7 @@ mod axis;
 mod block;
 
 pub use axis::{Axis, Column, hash_texts};
-pub use block::{Block, Number, RowBlock};
+pub use block::{Block, Number, PartMut, RowBlock};
 
 /// Which axis a compressed row of a matrix stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
