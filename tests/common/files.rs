@@ -139,6 +139,18 @@ pub fn put(path: &Path, content: impl AsRef<[u8]>) {
     std::fs::write(path, if is_gzip { gzip(content) } else { content.to_vec() }).unwrap();
 }
 
+/// The same values but for the order in which BLAS adds: its kernels for AVX2 choose that by how many columns a product has.
+#[track_caller]
+pub fn assert_same_but_for_blas<T: Copy + Into<f64> + std::fmt::Debug>(
+    found: &[T],
+    expected: &[T],
+    place: &str,
+) {
+    assert_eq!(found.len(), expected.len(), "{place}");
+    let is_near = |(&a, &b): (&T, &T)| (a.into() - b.into()).abs() <= 1e-6 * b.into().abs();
+    assert!(found.iter().zip(expected).all(is_near), "{place}: {found:?}, expected {expected:?}");
+}
+
 /// The error of reading, which must name all of `parts`.
 #[track_caller]
 pub fn assert_refused(path: &Path, options: &ReadOptions, parts: &[&str]) {
